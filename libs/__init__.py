@@ -1,0 +1,1 @@
+"""What every service may use: records, ports and their adapters, telemetry, lifecycle."""

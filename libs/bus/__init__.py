@@ -1,0 +1,1 @@
+"""The bus: one port, an adapter in memory for tests, and one for NATS."""

@@ -1,0 +1,156 @@
+"""The records of the catalogue: what the registry projects and gateways, executors and schedulers follow."""
+
+from dataclasses import field
+from datetime import datetime
+from typing import Any
+
+from libs.messages.codec import record
+
+
+@record()
+class WorkerPoolPolicy:
+    """How many workers a function may have and how calls queue for them (FastFN contract 2.5)."""
+
+    enabled: bool = True
+    min_warm: int = 0
+    max_workers: int = 0
+    """0: `max_concurrency` counts."""
+    max_queue: int = 0
+    idle_ttl_seconds: int = 300
+    queue_timeout_ms: int = 0
+    queue_poll_ms: int = 20
+    overflow_status: int = 429
+
+
+@record()
+class Policy:
+    """A version's limits and what its public routes accept."""
+
+    timeout_ms: int = 2500
+    max_concurrency: int = 20
+    """Calls at once; 0: no limit."""
+    max_body_bytes: int = 1_048_576
+    include_debug_headers: bool = False
+    methods: tuple[str, ...] = ("GET",)
+    worker_pool: WorkerPoolPolicy = WorkerPoolPolicy()
+
+
+@record()
+class Retry:
+    """How a scheduled run is tried again (contract 2.9)."""
+
+    max_attempts: int = 3
+    base_delay_seconds: float = 1.0
+    max_delay_seconds: float = 30.0
+    jitter: float = 0.2
+
+
+@record()
+class Schedule:
+    """When a function fires by itself and with which request (contract 2.9). Either `every_seconds` or `cron` is set."""
+
+    enabled: bool = True
+    every_seconds: int = 0
+    cron: str = ""
+    timezone: str = "UTC"
+    """IANA name, `UTC`, `Z`, `local`, or a fixed offset `+HH:MM`."""
+    method: str = "GET"
+    query: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
+    body: str = ""
+    context: dict[str, Any] = field(default_factory=dict)
+    retry: Retry | None = None
+
+
+@record()
+class VersionEntry:
+    """An immutable version of a function: its code, how to start it, and its sealed environment."""
+
+    label: str
+    """`default`, or what follows `@` in a pinned call."""
+    digest: str
+    """sha-256 (hex) of everything that a worker holds: bundle, entry, handler, style, sealed environment."""
+    bundle: str
+    """sha-256 (hex) of the bundle, its key in the bundle store."""
+    entrypoint: str
+    """Path of the entry file inside the bundle."""
+    handler: str = "handler"
+    handler_style: str = "native"
+    """`native`; later `aws-lambda`, `cloudflare-worker`, `fetch`, `fluxbase`."""
+    env_sealed: bytes = b""
+    """Environment as sealed JSON object of text values; empty when there is none."""
+    policy: Policy
+    schedule: Schedule | None = None
+
+
+@record()
+class RouteEntry:
+    """A public URL pattern of a function."""
+
+    pattern: str
+    """Normalised: `/a/b`, `:name` one segment, `:name*` one or more, `*` one or more under the name `wildcard`."""
+    methods: tuple[str, ...]
+    version: str = "default"
+    hosts: tuple[str, ...] = ()
+    """Exact names or `*.example.com`; empty: all."""
+    rank: int = 1
+    """1 file, 2 `fn.routes.json`, 3 function directory or config (contract 2.1)."""
+    force_url: bool = False
+
+
+@record()
+class FunctionEntry:
+    """A function as the other services see it."""
+
+    namespace: str
+    runtime: str
+    name: str
+    revision: int
+    """Rises with each change."""
+    source: str
+    """Where it came from: `folder`, later `api`."""
+    versions: tuple[VersionEntry, ...]
+    routes: tuple[RouteEntry, ...] = ()
+    """Only the routes that won: conflicts are in `CatalogMeta`."""
+    file_route: bool = False
+    """A single file that is a route (shown under `mapped_routes` only)."""
+
+
+@record()
+class Problem:
+    """Something in a functions folder that does not work as written, said so that it can be mended."""
+
+    path: str
+    """File or folder, relative to the functions root."""
+    message: str
+
+
+@record()
+class CatalogMeta:
+    """What concerns all functions of the catalogue."""
+
+    generated_at: datetime
+    functions_root: str = ""
+    functions: int = 0
+    """How many functions the catalogue holds when it is complete."""
+    conflicts: tuple[str, ...] = ()
+    """Route patterns with more than one owner: every request to them is 409."""
+    problems: tuple[Problem, ...] = ()
+
+
+@record()
+class BundleFile:
+    """One file of a bundle."""
+
+    path: str
+    """Relative, `/`-separated, no `..`."""
+    data: bytes
+    executable: bool = False
+
+
+@record()
+class Bundle:
+    """A function's code as it lies in the object store. Its key is `bundle_digest` of it."""
+
+    files: tuple[BundleFile, ...]
+    """Sorted by path."""

@@ -1,0 +1,58 @@
+"""Settings that every service has, and the one way to read them.
+
+Settings come from the environment (`FNBUS_*`, and the standard `OTEL_EXPORTER_OTLP_ENDPOINT`), once, in a service's
+`main.py`. Nothing else reads the environment.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0: any free port."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="FNBUS_", frozen=True, extra="ignore", populate_by_name=True)
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """Server, or several with commas between them."""
+    nats_user: str = ""
+    nats_password: SecretStr = SecretStr("")
+    mongo_url: SecretStr = SecretStr("")
+    """Empty: SQLite under `data_dir`."""
+    data_dir: Path = Path(".fnbus")
+    secret_keys: SecretStr = SecretStr("")
+    """Key ring for sealed values: `id:base64` of 32 bytes each, commas between them; the first one seals."""
+    ops_host: str = "127.0.0.1"
+    """Where `/healthz`, `/readyz` and `/metrics` are served."""
+    ops_port: Port = 0
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """auto: text on a terminal, JSON lines elsewhere."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    drain_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """How long work under way may take to finish after SIGTERM."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 6 * 1024 * 1024
+    """The platform's cap on request and answer bodies."""
+    otlp_endpoint: Annotated[str, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"))] = ""
+    """Base URL of an OTLP/HTTP collector; empty: no tracing."""
+    exit_with_parent: bool = False
+    """Stop when the process that started this one has gone (set by `fnbus dev`)."""
+
+
+def load[S: ServiceSettings](kind: type[S]) -> S:
+    """Read the settings of a service; on a wrong value say which one and why on stderr, and exit with 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"])
+            setting = name if name.isupper() else f"FNBUS_{name.upper()}"
+            given = "" if "secret" in name or "password" in name else f" (got {fault.get('input')!r})"
+            sys.stderr.write(f"fnbus: setting {setting}: {fault['msg']}{given}\n")
+        raise SystemExit(2) from None

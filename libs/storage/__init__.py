@@ -1,0 +1,1 @@
+"""A small document store: one port, adapters for memory, SQLite and MongoDB."""

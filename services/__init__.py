@@ -1,0 +1,1 @@
+"""The four programs of fnbus; they never import each other and meet on the bus."""

@@ -1,0 +1,134 @@
+"""The protocol between an executor and the guest in a worker: bytes to frames and back, without I/O.
+
+Both sides speak frames over one stream socket. All numbers are unsigned, big-endian:
+
+    offset  size  field
+    0       4     length of everything after this field (at least 20)
+    4       1     type
+    5       1     flags
+    6       2     status: HTTP status of ANSWER, START and ERROR, else 0
+    8       4     call id, chosen by the executor; 0 for READY, LOAD and LOADED
+    12      4     head length
+    16      4     CPU time the call used, microseconds (ANSWER, ERROR, END)
+    20      4     largest resident size of the guest, KiB (ANSWER, ERROR, END)
+    24      ...   head (JSON, UTF-8), then body (raw bytes)
+
+A short answer is one frame (ANSWER). A streamed one is START, any number of CHUNK, and END; the receiver grants credit.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from libs import errors
+
+HEADER = struct.Struct(">IBBHIIII")
+LENGTH_SIZE = 4
+FIXED_SIZE = HEADER.size - LENGTH_SIZE
+
+
+class FrameType(IntEnum):
+    """What a frame says; the comment tells who sends it."""
+
+    READY = 1
+    """Guest: booted, holds no code yet. Head: `{"protocol": 1, "runtime": ..., "version": ...}`."""
+    LOAD = 2
+    """Executor: load this code. Head: `{"root", "entrypoint", "handler", "handler_style", "name", "version", "env"}`."""
+    LOADED = 3
+    """Guest: loaded, takes calls."""
+    CALL = 4
+    """Executor: run the handler. Head: the request head (`libs.messages.heads`); body: the request body."""
+    ANSWER = 5
+    """Guest: the whole answer. Head: a JSON list of [name, value]; body: the response body."""
+    ERROR = 6
+    """Guest: load or handler failed. Head: `{"code", "type", "message", "stack"}` with a `FailureCode` as `code`; status and
+    body: what the caller gets."""
+    START = 7
+    """Guest: a streamed answer begins. Head as ANSWER."""
+    CHUNK = 8
+    """Either side: a piece of a streamed body."""
+    END = 9
+    """Either side: a streamed body is complete."""
+    CREDIT = 10
+    """Receiver of chunks: `status` more chunks may come."""
+
+
+class Frame(NamedTuple):
+    """One frame, taken apart."""
+
+    type: int
+    call: int = 0
+    status: int = 0
+    head: bytes = b""
+    body: bytes = b""
+    cpu_us: int = 0
+    peak_kib: int = 0
+    flags: int = 0
+
+
+class FrameError(errors.PermanentError, ValueError):
+    """The guest sent bytes that are not the protocol; the worker cannot be trusted any more."""
+
+
+def encode(frame: Frame) -> bytes:
+    """Return the frame's bytes."""
+    return b"".join(
+        (
+            HEADER.pack(
+                FIXED_SIZE + len(frame.head) + len(frame.body),
+                frame.type,
+                frame.flags,
+                frame.status,
+                frame.call,
+                len(frame.head),
+                frame.cpu_us,
+                frame.peak_kib,
+            ),
+            frame.head,
+            frame.body,
+        )
+    )
+
+
+class Decoder:
+    """Collects bytes as they come and gives out whole frames."""
+
+    def __init__(self, *, max_frame: int) -> None:
+        """Refuse frames of more than `max_frame` bytes."""
+        self._max_frame = max_frame
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take bytes and yield each frame that is complete.
+
+        Raises:
+            FrameError: a length is impossible or the type unknown. The decoder is of no use afterwards.
+        """
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= HEADER.size:
+                length, kind, flags, status, call, head, cpu_us, peak_kib = HEADER.unpack_from(buffer, start)
+                if length < FIXED_SIZE + head or length > self._max_frame:
+                    raise FrameError(f"impossible frame: length {length}, head {head}, at most {self._max_frame}")
+                if not FrameType.READY <= kind <= FrameType.CREDIT:
+                    raise FrameError(f"unknown frame type {kind}")
+                end = start + LENGTH_SIZE + length
+                if len(buffer) < end:
+                    break
+                body_at = start + HEADER.size + head
+                yield Frame(
+                    kind,
+                    call,
+                    status,
+                    bytes(buffer[start + HEADER.size : body_at]),
+                    bytes(buffer[body_at:end]),
+                    cpu_us,
+                    peak_kib,
+                    flags,
+                )
+                start = end
+        finally:
+            del buffer[:start]
