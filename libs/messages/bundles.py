@@ -1,0 +1,23 @@
+"""Digests of code: what makes a bundle and a version the same wherever they are computed."""
+
+import hashlib
+
+from libs.messages.catalog import Bundle
+
+
+def bundle_digest(bundle: Bundle) -> str:
+    """Return the sha-256 (hex) of a bundle's files, whatever their order."""
+    digest = hashlib.sha256()
+    for file in sorted(bundle.files, key=lambda each: each.path):
+        content = hashlib.sha256(file.data).hexdigest()
+        digest.update(f"{file.path}\0{int(file.executable)}\0{content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def version_digest(*, bundle: str, runtime: str, entrypoint: str, handler: str, handler_style: str, env_sealed: bytes) -> str:
+    """Return the sha-256 (hex) of everything that a worker of a version holds."""
+    digest = hashlib.sha256()
+    for part in (bundle, runtime, entrypoint, handler, handler_style):
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    digest.update(env_sealed)
+    return digest.hexdigest()
