@@ -1,0 +1,1 @@
+"""Owns functions, their versions and the history of executions; the only writer of that data."""

@@ -1,0 +1,82 @@
+"""The documents of the registry: which collections there are, and how records become documents and back.
+
+A record is kept as the bytes that would cross the bus, beside the few fields that are searched for. So user-given keys
+(`$`, `.` in a schedule's headers) never meet a database's rules for field names, and a document is read in one step.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from libs.messages import codec
+from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, VersionEntry
+from libs.storage.port import Collection, Document, Index
+
+FUNCTIONS = Collection("functions", (Index(("source",)),))
+"""What a function is now: `_id` is `<namespace>/<runtime>/<name>`."""
+VERSIONS = Collection("versions", (Index(("function", "created_at")),))
+"""Every version that was deployed and is still kept, by digest; never changed."""
+BUNDLES = Collection("bundles", (Index(("created_at",)),))
+"""Code, by digest; never changed."""
+CATALOG = Collection("catalog")
+"""One document, `meta`: what concerns all functions."""
+
+META_ID = "meta"
+
+
+def function_id(*, namespace: str, runtime: str, name: str) -> str:
+    """Return the `_id` of a function's document."""
+    return f"{namespace}/{runtime}/{name}"
+
+
+def id_of(entry: FunctionEntry) -> str:
+    """Return the `_id` of the document of a function."""
+    return function_id(namespace=entry.namespace, runtime=entry.runtime, name=entry.name)
+
+
+def from_entry(entry: FunctionEntry) -> Document:
+    """Return the document of a function. Its revision is the store's matter."""
+    return {
+        "_id": id_of(entry),
+        "source": entry.source,
+        "entry": codec.encode(replace(entry, revision=0)),
+    }
+
+
+def to_entry(document: Document) -> FunctionEntry:
+    """Return the function that a document holds, with the document's revision.
+
+    Raises:
+        codec.MalformedMessageError: the document was written by a newer registry, or by something else.
+    """
+    return replace(codec.decode(FunctionEntry, document["entry"]), revision=document["revision"])
+
+
+def from_version(function: str, version: VersionEntry, now: datetime) -> Document:
+    """Return the document of a version of the function with that id."""
+    return {
+        "_id": version.digest,
+        "function": function,
+        "label": version.label,
+        "bundle": version.bundle,
+        "created_at": now,
+        "version": codec.encode(version),
+    }
+
+
+def from_bundle(digest: str, bundle: Bundle, now: datetime) -> Document:
+    """Return the document of a bundle."""
+    return {"_id": digest, "created_at": now, "data": codec.encode(bundle)}
+
+
+def from_meta(meta: CatalogMeta) -> Document:
+    """Return the document of what concerns all functions."""
+    return {"_id": META_ID, "meta": codec.encode(meta)}
+
+
+def to_meta(document: Document) -> CatalogMeta:
+    """Return what concerns all functions.
+
+    Raises:
+        codec.MalformedMessageError: the document was written by a newer registry, or by something else.
+    """
+    return codec.decode(CatalogMeta, document["meta"])

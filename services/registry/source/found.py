@@ -1,0 +1,55 @@
+"""What discovery finds in a functions folder: functions, their versions and routes, and what is wrong.
+
+These records say where things lie; they hold no file contents. `folder` adds digests and environment values.
+"""
+
+from dataclasses import dataclass
+
+from libs.messages import catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundVersion:
+    """One version of a function and the files that make it up."""
+
+    label: str
+    """`default`, or what follows `@` in a pinned call."""
+    root: str
+    """Folder that the bundle's paths start from, relative to the functions root; empty: the functions root itself."""
+    entrypoint: str
+    """Path of the entry file inside the bundle (relative to `root`)."""
+    files: tuple[str, ...]
+    """All files of the bundle, sorted, relative to the functions root; each lies below `root`."""
+    env_path: str | None = None
+    """The `fn.env.json` that counts for it, relative to the functions root."""
+    policy: catalog.Policy
+    schedule: catalog.Schedule | None = None
+    handler: str = "handler"
+    handler_style: str = "native"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFunction:
+    """A function, with all of its versions and the routes that it won."""
+
+    runtime: str
+    name: str
+    """Relative path of the file for a file route, `hello` or `acme/orders` for a function directory."""
+    file_route: bool
+    versions: tuple[FoundVersion, ...]
+    """Sorted by label, `default` first; never empty."""
+    routes: tuple[catalog.RouteEntry, ...]
+    """Winners only, sorted by pattern."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """Everything that a functions folder means."""
+
+    namespace: str
+    functions: tuple[FoundFunction, ...]
+    """Sorted by name, then runtime; each (runtime, name) once."""
+    conflicts: tuple[str, ...]
+    """Patterns that have more than one owner and so no winner, sorted."""
+    problems: tuple[catalog.Problem, ...]
+    """What does not work as written, sorted by path."""
