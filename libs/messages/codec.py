@@ -83,7 +83,7 @@ def record[T](*, version: int = 1) -> Callable[[type[T]], type[T]]:
 
 def encode(message: Record) -> bytes:
     """Return the record as one msgpack map with its version."""
-    return msgpack.packb(_to_map(message), datetime=True)
+    return msgpack.packb(_shallow(message), datetime=True, default=_inner)
 
 
 def decode[T](cls: type[T], data: bytes | memoryview) -> T:
@@ -113,12 +113,27 @@ def from_document[T](cls: type[T], document: dict[str, Any]) -> T:
     return _from_map(cls, document, "")
 
 
-def _to_map(message: Any) -> dict[str, Any]:
+def _shallow(message: Any) -> dict[str, Any]:
+    """Return the record's map with its values as they are: msgpack takes text enums and tuples itself."""
     layout = _layout(typing.cast("type[Any]", type(message)))
     document = dict(zip(layout.names, layout.values(message), strict=True))
-    if layout.nested:
-        document = {name: _plain(value) for name, value in document.items()}
     document[VERSION_FIELD] = layout.version
+    return document
+
+
+def _inner(value: Any) -> Any:
+    """Return what msgpack can pack for a value that it cannot: a record inside a record, an enum that is no text."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if type(value) in _versions:
+        return _shallow(value)
+    raise TypeError(f"a record cannot hold a {type(value).__name__}")
+
+
+def _to_map(message: Any) -> dict[str, Any]:
+    document = _shallow(message)
+    if _layout(typing.cast("type[Any]", type(message))).nested:
+        document = {name: _plain(value) for name, value in document.items()}
     return document
 
 
