@@ -12,11 +12,13 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import uvloop
 
+from libs import errors
 from libs.settings import ServiceSettings
 from libs.telemetry import logs
 
@@ -55,12 +57,14 @@ class Service:
     async def _guard(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
             await work
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("task %r died: the service stops", name, extra={"action": "task_died", "task": name})
-            self.failed = True
-            self.stopping.set()
+        else:
+            if self.stopping.is_set():
+                return
+            log.error("task %r ended early: the service stops", name, extra={"action": "task_died", "task": name})
+        self.failed = True
+        self.stopping.set()
 
 
 def run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitable[None]]) -> int:
@@ -69,7 +73,7 @@ def run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitabl
     Args:
         name: `gateway`, `registry`, `executor` or `scheduler`.
         settings: the service's settings.
-        main: builds and starts everything, then returns.
+        main: builds and starts everything, then returns. A signal that comes before it has returned cancels it.
     """
     logs.configure(service=name, format=settings.log_format, level=settings.log_level)
     if settings.exit_with_parent:
@@ -78,7 +82,9 @@ def run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitabl
 
 
 def exit_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent process dies (Linux)."""
+    """Ask the kernel for SIGTERM when the parent process dies (Linux; elsewhere this does nothing)."""
+    if sys.platform != "linux":
+        return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -86,39 +92,95 @@ def exit_with_parent() -> None:
 
 
 async def _run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitable[None]]) -> int:
-    async with asyncio.TaskGroup() as tasks:
-        stack = contextlib.AsyncExitStack()
-        service = Service(name, tasks, stack)
-        _on_signals(service)
+    failed = False
+    with _Watchdog(settings.drain_seconds + _CLOSE_GRACE_SECONDS) as watchdog:
         try:
-            async with stack:
-                try:
-                    await main(service)
-                    _settle_heap()
-                    log.info("%s is up", name, extra={"action": "service_started"})
+            async with asyncio.TaskGroup() as tasks:
+                failed = await _serve(Service(name, tasks, contextlib.AsyncExitStack()), main, watchdog)
+        except* Exception:
+            log.exception("a task of %s failed", name, extra={"action": "task_died"})
+            failed = True
+    return 1 if failed else 0
+
+
+async def _serve(service: Service, main: Callable[[Service], Awaitable[None]], watchdog: "_Watchdog") -> bool:
+    """Build, wait for the wish to stop, unwind; return whether anything failed."""
+    starting = _on_signals(service)
+    try:
+        async with service.stack:
+            try:
+                if await _build(service, main, starting):
                     await service.stopping.wait()
-                finally:
-                    log.info("%s stops", name, extra={"action": "service_stopping"})
-                    watchdog = asyncio.get_running_loop().call_later(
-                        settings.drain_seconds + _CLOSE_GRACE_SECONDS, os._exit, _FORCED_EXIT
-                    )
-            watchdog.cancel()
-        except Exception:
-            log.exception("%s failed", name, extra={"action": "service_failed"})
-            service.failed = True
-        service.cancel_loops()
-    return 1 if service.failed else 0
+            finally:
+                service.stopping.set()
+                watchdog.start()
+                log.info("%s stops", service.name, extra={"action": "service_stopping"})
+    except errors.FnbusError as error:
+        log.error("%s: %s", service.name, error, extra={"action": "service_failed"})
+        service.failed = True
+    except Exception:
+        log.exception("%s failed", service.name, extra={"action": "service_failed"})
+        service.failed = True
+    service.cancel_loops()
+    return service.failed
 
 
-def _on_signals(service: Service) -> None:
+async def _build(service: Service, main: Callable[[Service], Awaitable[None]], starting: asyncio.Event) -> bool:
+    """Start everything; return False when a signal came first, which cancels the start."""
+    try:
+        await main(service)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or not service.stopping.is_set() or task.uncancel() > 0:
+            raise
+        return False
+    finally:
+        starting.clear()
+    _settle_heap()
+    log.info("%s is up", service.name, extra={"action": "service_started"})
+    return True
+
+
+def _on_signals(service: Service) -> asyncio.Event:
+    """Obey SIGTERM and SIGINT; the event returned is set as long as the service still starts."""
+    starting = asyncio.Event()
+    starting.set()
+    runner = asyncio.current_task()
+
     def stop() -> None:
         if service.stopping.is_set():
             os._exit(_FORCED_EXIT)
         service.stopping.set()
+        if starting.is_set() and runner is not None:
+            runner.cancel()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    return starting
+
+
+class _Watchdog:
+    """Ends the process when stopping takes longer than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> "_Watchdog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def start(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._bite)
+
+    def _bite(self) -> None:
+        log.error("not stopped after %s s: the process ends", self._seconds, extra={"action": "forced_exit"})
+        os._exit(_FORCED_EXIT)
 
 
 def _settle_heap() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0: any free port."""
@@ -51,8 +52,27 @@ def load[S: ServiceSettings](kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         for fault in error.errors():
-            name = ".".join(str(part) for part in fault["loc"])
-            setting = name if name.isupper() else f"FNBUS_{name.upper()}"
-            given = "" if "secret" in name or "password" in name else f" (got {fault.get('input')!r})"
-            sys.stderr.write(f"fnbus: setting {setting}: {fault['msg']}{given}\n")
-        raise SystemExit(2) from None
+            sys.stderr.write(f"fnbus: setting {_told(kind, fault)}\n")
+    except SettingsError as error:  # a list or map that is not JSON; its text names the field
+        sys.stderr.write(f"fnbus: setting {error}\n")
+    raise SystemExit(2)
+
+
+def _told(kind: type[BaseSettings], fault: ErrorDetails) -> str:
+    """Return a fault as `NAME: what is wrong (got 'value')`; a secret's value is left out."""
+    by_variable = {_variable(kind, name).lower(): name for name in kind.model_fields}
+    said = str(fault["loc"][0]) if fault["loc"] else ""
+    name = said if said in kind.model_fields else by_variable.get(said.lower(), said)
+    field = kind.model_fields.get(name)
+    variable = _variable(kind, name) if field else said
+    secret = field is None or field.annotation is SecretStr
+    given = "" if secret else f" (got {fault.get('input')!r})"
+    return f"{variable}: {fault['msg']}{given}"
+
+
+def _variable(kind: type[BaseSettings], name: str) -> str:
+    """Return the environment variable that sets a field."""
+    alias = kind.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return alias if isinstance(alias, str) else f"{kind.model_config.get('env_prefix', '')}{name}".upper()

@@ -4,6 +4,7 @@ A log call gives one sentence for people as its text, and a stable `action` with
 `log.info("deployed %s", name, extra={"action": "version_deployed", "function": name})`.
 """
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -46,7 +47,10 @@ class JsonFormatter(logging.Formatter):
         line.update(_fields(record))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # half a surrogate pair, or an integer beyond 64 bits: rare, and no reason to lose the line
+            return json.dumps(line, default=str)
 
 
 class TextFormatter(logging.Formatter):

@@ -5,6 +5,7 @@ three on its own port.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -21,6 +22,10 @@ type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 type Readiness = Callable[[], str]
 """Returns what is missing, in words; empty when the service can do its work."""
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 5
 
 PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -81,8 +86,7 @@ class EmbeddedServer(uvicorn.Server):
         try:
             await self.startup()
         except SystemExit:
-            reason = "in use or not allowed"
-            raise errors.PermanentError(f"cannot listen on {config.host}:{config.port}: {reason}") from None
+            raise errors.PermanentError(f"cannot listen on {config.host}:{config.port}: in use or not allowed") from None
         service.spawn(self.main_loop(), name=f"http server {config.port}")
         service.stack.push_async_callback(self._stop)
 
@@ -93,5 +97,9 @@ class EmbeddedServer(uvicorn.Server):
 
     async def _stop(self) -> None:
         self.should_exit = True
-        async with asyncio.timeout(self.config.timeout_graceful_shutdown or 5):
-            await self.shutdown()
+        allowed = self.config.timeout_graceful_shutdown or _CLOSE_SECONDS
+        try:
+            async with asyncio.timeout(allowed + 1):  # uvicorn's own patience first: it cancels and says so
+                await self.shutdown()
+        except TimeoutError:
+            log.warning("connections are still open after %s s", allowed, extra={"action": "connections_dropped"})

@@ -5,7 +5,6 @@ spans are built whole and handed to the SDK's batch processor. With no collector
 SDK is not even imported; trace ids are made all the same, for logs, records and the `traceparent` header.
 """
 
-import logging
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-log = logging.getLogger(__name__)
-
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ids = random.SystemRandom()
 _fast_ids = random.Random(_ids.getrandbits(128))  # noqa: S311  ids need to be unlike, not secret
 
@@ -60,11 +57,14 @@ class TraceContext(NamedTuple):
 
 
 def parse(traceparent: str) -> TraceContext | None:
-    """Return the context that a `traceparent` names, or None when it is not one."""
-    found = _TRACEPARENT.match(traceparent)
-    if found is None:
+    """Return the context that a `traceparent` names, or None when it is not one.
+
+    Version 00 has nothing after the flags; a later version may, and is read as far as it is known here.
+    """
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or (found[1] == "00" and found[5] is not None):
         return None
-    return TraceContext(found[1], found[2], bool(int(found[3], 16) & 1))
+    return TraceContext(found[2], found[3], bool(int(found[4], 16) & 1))
 
 
 def start(*, sampled: bool = True) -> TraceContext:
@@ -108,43 +108,34 @@ class Tracing:
         """
         if self._processor is None or not context.sampled:
             return
-        from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.trace import Link, SpanContext, TraceFlags
-        from opentelemetry.trace import SpanKind as OtelKind
-        from opentelemetry.trace.status import Status, StatusCode
+        from libs.telemetry import spans
 
-        def otel(place: TraceContext, span_id: str, *, remote: bool) -> SpanContext:
-            return SpanContext(int(place.trace_id, 16), int(span_id, 16), is_remote=remote, trace_flags=TraceFlags(1))
-
-        span = ReadableSpan(
+        span = spans.build(
             name=name,
-            context=otel(context, context.span_id, remote=False),
-            parent=otel(context, parent_id, remote=True) if parent_id else None,
-            resource=self._resource,
-            attributes=dict(attributes or {}),
-            links=[Link(otel(place, place.span_id, remote=True)) for place in links],
-            kind=OtelKind(int(kind)),
-            status=Status(StatusCode.ERROR, error) if error else Status(StatusCode.UNSET),
-            start_time=start_ns,
-            end_time=end_ns,
+            context=context,
+            parent_id=parent_id,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            kind=int(kind),
+            attributes=attributes or {},
+            error=error,
+            links=links,
+            by=self._resource,
         )
         self._processor.on_end(span)
 
     def close(self) -> None:
         """Export what is waiting, for at most two seconds."""
         if self._processor is not None:
-            self._processor.force_flush(2000)
-            self._processor.shutdown()
+            from libs.telemetry import spans
+
+            spans.close(self._processor)
 
 
 def connect(*, service: str, endpoint: str, replica: str) -> Tracing:
     """Return tracing to the OTLP/HTTP collector at `endpoint`; an empty one switches it off."""
     if not endpoint:
         return Tracing()
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from libs.telemetry import spans
 
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
-    resource = Resource.create({"service.name": f"fnbus-{service}", "service.instance.id": replica})
-    return Tracing(BatchSpanProcessor(exporter, schedule_delay_millis=500), resource)
+    return Tracing(spans.processor(endpoint), spans.resource(service=service, replica=replica))

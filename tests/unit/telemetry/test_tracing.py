@@ -1,0 +1,152 @@
+"""Trace contexts, and spans on their way to a collector."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace.status import StatusCode
+
+from libs.telemetry import spans, tracing
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+
+
+class _Collector(SpanExporter):
+    """Keeps what it is given; `result` says what it answers."""
+
+    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
+        self.result = result
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans.extend(spans)
+        return self.result
+
+
+def test_parse_reads_what_header_wrote() -> None:
+    context = tracing.parse(f"00-{TRACE}-{SPAN}-01")
+    assert context is not None
+    assert context == tracing.TraceContext(TRACE, SPAN, sampled=True)
+    assert context.header() == f"00-{TRACE}-{SPAN}-01"
+
+
+def test_parse_reads_the_sampled_bit_among_the_flags() -> None:
+    unsampled = tracing.parse(f"00-{TRACE}-{SPAN}-02")
+    assert unsampled is not None
+    assert not unsampled.sampled
+    assert unsampled.header().endswith("-00")
+
+
+def test_parse_reads_a_later_version_as_far_as_it_is_known() -> None:
+    assert tracing.parse(f"cc-{TRACE}-{SPAN}-01-what-comes") == tracing.TraceContext(TRACE, SPAN)
+    assert tracing.parse(f"cc-{TRACE}-{SPAN}-01") == tracing.TraceContext(TRACE, SPAN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-0100",
+        f"cc-{TRACE}-{SPAN}-01more",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-01\n",
+    ],
+)
+def test_parse_refuses_what_is_no_traceparent(text: str) -> None:
+    assert tracing.parse(text) is None
+
+
+def test_start_makes_a_new_trace_that_parses() -> None:
+    first, second = tracing.start(), tracing.start(sampled=False)
+    assert tracing.parse(first.header()) == first
+    assert tracing.parse(second.header()) == second
+    assert first.trace_id != second.trace_id
+
+
+def test_child_stays_in_the_trace_with_an_id_of_its_own() -> None:
+    parent = tracing.start(sampled=False)
+    child = parent.child()
+    assert (child.trace_id, child.sampled) == (parent.trace_id, parent.sampled)
+    assert child.span_id != parent.span_id
+    assert tracing.parse(child.header()) == child
+
+
+def test_handler_is_the_same_wherever_it_is_derived() -> None:
+    parent = tracing.start()
+    assert parent.handler() == tracing.TraceContext(*parent).handler()
+    assert parent.handler().span_id != parent.span_id
+    assert tracing.parse(parent.handler().header()) == parent.handler()
+
+
+def test_handler_is_never_the_forbidden_zero() -> None:
+    context = tracing.TraceContext(TRACE, f"{0x5DEECE66D1CE4E5B:016x}")
+    assert tracing.parse(context.handler().header()) is not None
+
+
+def test_tracing_is_off_when_there_is_no_collector() -> None:
+    quiet = tracing.connect(service="gateway", endpoint="", replica="a")
+    assert not quiet.enabled
+    quiet.tell(name="x", context=tracing.start(), parent_id="", start_ns=1, end_ns=2)
+    quiet.close()
+
+
+def test_tell_exports_a_span_with_parent_link_and_error() -> None:
+    collector = _Collector()
+    told = tracing.Tracing(BatchSpanProcessor(collector), spans.resource(service="gateway", replica="a"))
+    root, cause = tracing.start(), tracing.start()
+    context = root.child()
+    told.tell(
+        name="handler",
+        context=context,
+        parent_id=root.span_id,
+        start_ns=1_000,
+        end_ns=2_000,
+        kind=tracing.SpanKind.CONSUMER,
+        attributes={"faas.name": "hello", "faas.coldstart": True},
+        error="boom",
+        links=[cause],
+    )
+    told.tell(name="dropped", context=tracing.start(sampled=False), parent_id="", start_ns=1, end_ns=2)
+    told.close()
+    (span,) = collector.spans
+    assert span.parent is not None
+    assert span.context is not None
+    assert f"{span.parent.span_id:016x}" == root.span_id
+    assert f"{span.context.trace_id:032x}" == root.trace_id
+    assert f"{span.context.span_id:016x}" == context.span_id
+    assert f"{span.links[0].context.trace_id:032x}" == cause.trace_id
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.resource.attributes["service.name"] == "fnbus-gateway"
+    assert encode_spans([span]).resource_spans[0].scope_spans[0].spans[0].name == "handler"
+
+
+def test_dead_collector_costs_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    collector = _Collector(SpanExportResult.FAILURE)
+    exporter = spans.CalmExporter(collector, "http://127.0.0.1:9")
+    with caplog.at_level(logging.INFO, "libs.telemetry.spans"):
+        for _ in range(3):
+            exporter.export([])
+        assert [record.__dict__["action"] for record in caplog.records] == ["collector_lost"]
+        collector.result = SpanExportResult.SUCCESS
+        exporter.export([])
+        exporter.export([])
+    assert [record.__dict__["action"] for record in caplog.records] == ["collector_lost", "collector_found"]
+
+
+def test_close_waits_a_bounded_time_when_the_collector_is_dead() -> None:
+    told = tracing.connect(service="gateway", endpoint="http://127.0.0.1:9", replica="a")
+    told.tell(name="x", context=tracing.start(), parent_id="", start_ns=1, end_ns=2)
+    began = time.monotonic()
+    told.close()
+    assert time.monotonic() - began < 20  # it is 2; without the bound it is a minute
