@@ -7,24 +7,21 @@ background task has a name; if one dies, the service says which and stops with e
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import uvloop
 
-from libs import errors
+from libs import errors, processes
 from libs.settings import ServiceSettings
 from libs.telemetry import logs
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _FORCED_EXIT = 70
 _CLOSE_GRACE_SECONDS = 5.0
 
@@ -77,18 +74,8 @@ def run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitabl
     """
     logs.configure(service=name, format=settings.log_format, level=settings.log_level)
     if settings.exit_with_parent:
-        exit_with_parent()
+        processes.exit_with_parent()
     return uvloop.run(_run(name, settings, main))
-
-
-def exit_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent process dies (Linux; elsewhere this does nothing)."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        raise SystemExit(0)
 
 
 async def _run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitable[None]]) -> int:

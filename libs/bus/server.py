@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from libs import errors
+from libs.processes import bound_to_parent
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class ServerOptions:
     """Configuration file instead of the generated one; the folder's store and the port above override it."""
     env: Mapping[str, str] | None = None
     """Environment for the variables of the configuration file, added to this process's own."""
+    exit_with_parent: bool = False
+    """Whether the server stops when this process dies, even by SIGKILL."""
 
 
 class NatsServer:
@@ -82,6 +85,11 @@ class NatsServer:
     def running(self) -> bool:
         """Whether the process lives."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Process id; 0 before the first start."""
+        return self._process.pid if self._process else 0
 
     @property
     def log_file(self) -> Path:
@@ -113,6 +121,7 @@ class NatsServer:
                 env={**os.environ, **(self._options.env or {})},
                 # Ctrl-C on a terminal goes to all of the process group: the server is to stop last, when we say so.
                 start_new_session=True,
+                preexec_fn=bound_to_parent() if self._options.exit_with_parent else None,
             )
         try:
             async with asyncio.timeout(_READY_SECONDS):
@@ -124,6 +133,10 @@ class NatsServer:
             await self.kill()
             raise
         log.info("nats-server is up at %s", self.url, extra={"action": "nats_started", "pid": self._process.pid})
+
+    async def wait(self) -> int:
+        """Return the exit code once the process has ended: negative for a signal, 0 when it was never started."""
+        return await self._process.wait() if self._process else 0
 
     async def stop(self, *, grace: float = 10.0) -> None:
         """Ask the process to end, and kill it when it has not after `grace` seconds."""
