@@ -1,0 +1,1 @@
+"""Turns time and submissions into events."""

@@ -1,0 +1,14 @@
+"""What the scheduler can be told."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from libs.settings import ServiceSettings
+
+
+class SchedulerSettings(ServiceSettings):
+    """Settings of the scheduler."""
+
+    job_keep_hours: Annotated[float, Field(gt=0)] = 72
+    """How long an ended job, its result and its dead letter are kept."""
