@@ -54,6 +54,10 @@ class FrameType(IntEnum):
     """Receiver of chunks: `status` more chunks may come."""
 
 
+_FIRST_TYPE = int(FrameType.READY)
+_LAST_TYPE = int(FrameType.CREDIT)
+
+
 class Frame(NamedTuple):
     """One frame, taken apart."""
 
@@ -99,6 +103,20 @@ class Decoder:
         self._max_frame = max_frame
         self._buffer = bytearray()
 
+    def whole(self, data: bytes) -> Frame | None:
+        """Return the frame when `data` is exactly one and nothing is waiting, else None: `feed` then takes the same bytes.
+
+        This is the usual case by far, and costs no buffering.
+        """
+        if self._buffer or len(data) < HEADER.size:
+            return None
+        length, kind, flags, status, call, head, cpu_us, peak_kib = HEADER.unpack_from(data)
+        known = _FIRST_TYPE <= kind <= _LAST_TYPE
+        if length + LENGTH_SIZE != len(data) or length < FIXED_SIZE + head or length > self._max_frame or not known:
+            return None
+        body_at = HEADER.size + head
+        return Frame(kind, call, status, data[HEADER.size : body_at], data[body_at:], cpu_us, peak_kib, flags)
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take bytes and yield each frame that is complete.
 
@@ -113,22 +131,23 @@ class Decoder:
                 length, kind, flags, status, call, head, cpu_us, peak_kib = HEADER.unpack_from(buffer, start)
                 if length < FIXED_SIZE + head or length > self._max_frame:
                     raise FrameError(f"impossible frame: length {length}, head {head}, at most {self._max_frame}")
-                if not FrameType.READY <= kind <= FrameType.CREDIT:
+                if not _FIRST_TYPE <= kind <= _LAST_TYPE:
                     raise FrameError(f"unknown frame type {kind}")
                 end = start + LENGTH_SIZE + length
                 if len(buffer) < end:
                     break
-                body_at = start + HEADER.size + head
+                head_at = start + HEADER.size
+                start = end  # before the frame goes out: who stops iterating must not get it twice
+                body_at = head_at + head
                 yield Frame(
                     kind,
                     call,
                     status,
-                    bytes(buffer[start + HEADER.size : body_at]),
+                    bytes(buffer[head_at:body_at]),
                     bytes(buffer[body_at:end]),
                     cpu_us,
                     peak_kib,
                     flags,
                 )
-                start = end
         finally:
             del buffer[:start]

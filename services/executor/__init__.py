@@ -1,0 +1,1 @@
+"""Takes invocations from the queues and runs them in worker processes."""

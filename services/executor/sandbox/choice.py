@@ -1,0 +1,100 @@
+"""Which sandbox an executor uses: bubblewrap when the kernel allows it, else what the setting says."""
+
+import asyncio
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from libs import errors
+from services.executor.runtimes.base import GuestCommand
+from services.executor.sandbox.base import Sandbox
+from services.executor.sandbox.bubblewrap import Bubblewrap, write_etc
+from services.executor.sandbox.process import ProcessSandbox
+
+log = logging.getLogger(__name__)
+
+type Isolation = Literal["auto", "required", "process"]
+
+_PROBE_SECONDS = 10.0
+
+
+async def choose(isolation: Isolation, *, state: Path) -> Sandbox:
+    """Return the sandbox to use.
+
+    Args:
+        isolation: `auto` falls back to plain processes with a warning; `required` does not; `process` does not even try.
+        state: folder for the sandbox's own few files; created when missing.
+
+    Raises:
+        errors.PermanentError: `required`, and bubblewrap does not work here; the text says why.
+    """
+    if isolation == "process":
+        log.warning(
+            "functions run without a sandbox (FNBUS_ISOLATION=process): they see this machine's files and network",
+            extra={"action": "sandbox_off"},
+        )
+        return ProcessSandbox()
+    try:
+        return await probe(state)
+    except errors.UnavailableError as error:
+        if isolation == "required":
+            raise errors.PermanentError(f"FNBUS_ISOLATION=required, but {error}") from error
+        log.warning(
+            "functions run without a sandbox: %s; they see this machine's files and network",
+            error,
+            extra={"action": "sandbox_missing"},
+        )
+        return ProcessSandbox()
+
+
+async def probe(state: Path, *, program: str | None = None) -> Sandbox:
+    """Return a bubblewrap sandbox that was seen to work.
+
+    Raises:
+        errors.UnavailableError: it is not installed or the kernel does not allow it; the text says which.
+    """
+    bwrap = program or shutil.which("bwrap")
+    if bwrap is None:
+        raise errors.UnavailableError("bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)")
+    etc = (state / "etc").absolute()
+    write_etc(etc)
+    sandbox = Bubblewrap(program=bwrap, etc=etc)
+    fault = await _try(sandbox, etc)
+    if fault:
+        raise errors.UnavailableError(f"bubblewrap does not work here: {fault}")
+    return sandbox
+
+
+async def _try(sandbox: Sandbox, folder: Path) -> str:
+    """Return what is wrong when `/bin/true` is run in the sandbox; empty when nothing is."""
+    info_read, info_write = os.pipe()
+    try:
+        command = GuestCommand(argv=("/bin/true",))
+        launch = sandbox.launch(command, code=folder, network=False, guest_fd=info_write, info_fd=info_write)
+        child = await asyncio.create_subprocess_exec(
+            *launch.argv,
+            env=dict(launch.env),
+            pass_fds=(info_write,),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                _, complaint = await child.communicate()
+        except BaseException:
+            child.kill()
+            await child.wait()
+            raise
+    except TimeoutError:
+        return f"no answer within {_PROBE_SECONDS:g} s"
+    except OSError as error:
+        return str(error)
+    finally:
+        os.close(info_read)
+        os.close(info_write)
+    if child.returncode == 0:
+        return ""
+    return complaint.decode(errors="replace").strip() or f"exit code {child.returncode}"
