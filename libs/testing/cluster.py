@@ -75,7 +75,7 @@ class Replica:
                     answer = await client.get("/readyz")
                 except httpx.TransportError:
                     return False
-                assert answer.status_code == httpx.codes.OK, f"{self.name}: {answer.text}"
+                assert answer.is_success, f"{self.name}: {answer.text}"
                 return True
 
             try:
@@ -175,7 +175,7 @@ async def running_cluster(
         settings: environment for all services.
         jetstream_sync: when JetStream calls fsync.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  before anything runs
     wanted = {"registry": 1, "scheduler": 1, "executor": 1, "gateway": 1} | dict(counts or {})
     async with running_nats(folder / "nats", jetstream_sync=jetstream_sync) as nats:
         env = {
