@@ -34,7 +34,8 @@ class Gateway:
 
 async def gateway(port: int, url: str) -> None:
     """Serve HTTP on loopback until ended."""
-    app = Gateway(await nats.connect(url)  # pyright: ignore[reportUnknownMemberType]  untyped options)
+    connection = await nats.connect(url)  # pyright: ignore[reportUnknownMemberType]  untyped options
+    app = Gateway(connection)
     config = uvicorn.Config(app, port=port, http="httptools", lifespan="off", access_log=False, log_level="warning")
     await uvicorn.Server(config).serve()
 
