@@ -1,0 +1,101 @@
+"""Frames on the worker's descriptor, from the guest's side. The format is described in `services/executor/frames.py`."""
+
+from __future__ import annotations
+
+import os
+from _struct import Struct  # the C module alone; `struct` is a file more to open at each start
+
+type Frame = tuple[int, int, bytes, bytes]
+"""Type, call id, head and body of what came from the executor."""
+
+READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+
+_HEADER = Struct(">IBBHIIII")
+_LENGTH_SIZE = 4
+_FIXED_SIZE = _HEADER.size - _LENGTH_SIZE
+_READ_SIZE = 65536
+_JOIN_BELOW = 65536
+"""Copying a body up to this size into one write is cheaper than gathering."""
+
+
+class Channel:
+    """The worker's end of the socket pair."""
+
+    __slots__ = ("_descriptor", "_rest")
+
+    def __init__(self, descriptor: int) -> None:
+        """Take `descriptor` over: programs that user code starts do not inherit it, and forks of the worker lose it."""
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  it takes no keyword
+        os.set_blocking(descriptor, True)
+        self._descriptor = descriptor
+        self._rest = b""
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def receive(self) -> Frame | None:
+        """Return the next frame, or None when the executor has closed its end.
+
+        Raises:
+            OSError: the descriptor was taken away.
+        """
+        data: bytes | bytearray = self._rest or os.read(self._descriptor, _READ_SIZE)
+        size = len(data)
+        if size < _HEADER.size or size != _LENGTH_SIZE + int.from_bytes(data[:4]):
+            whole = self._gather(bytearray(data))
+            if whole is None:
+                return None
+            data = whole
+        else:
+            self._rest = b""
+        _, kind, _, _, call, head, _, _ = _HEADER.unpack_from(data)
+        body_at = 24 + head
+        return kind, call, bytes(data[24:body_at]), bytes(data[body_at:])
+
+    def _gather(self, data: bytearray) -> bytearray | None:
+        """Read on until `data` holds a whole frame; keep what is more than one for the next time."""
+        while len(data) < _LENGTH_SIZE:
+            piece = os.read(self._descriptor, _READ_SIZE)
+            if not piece:
+                return None
+            data += piece
+        wanted = _LENGTH_SIZE + int.from_bytes(data[:4])
+        have = len(data)
+        if have < wanted:
+            data += bytes(wanted - have)
+            with memoryview(data) as view:
+                while have < wanted:
+                    read = os.readv(self._descriptor, [view[have:]])
+                    if read == 0:
+                        return None
+                    have += read
+        self._rest = bytes(data[wanted:])
+        del data[wanted:]
+        return data
+
+    def send(
+        self, kind: int, call: int, status: int, head: bytes, body: bytes = b"", cpu_us: int = 0, peak_kib: int = 0
+    ) -> None:
+        """Write one frame.
+
+        Raises:
+            OSError: the executor has gone, or this process is a fork of the worker.
+        """
+        header = _HEADER.pack(_FIXED_SIZE + len(head) + len(body), kind, 0, status, call, len(head), cpu_us, peak_kib)
+        if len(body) < _JOIN_BELOW:
+            data = header + head + body
+            written = os.write(self._descriptor, data)
+            if written == len(data):
+                return
+            parts = [memoryview(data)[written:]]
+        else:
+            parts = [memoryview(header), memoryview(head), memoryview(body)]
+        while parts:
+            written = os.writev(self._descriptor, parts)
+            while parts and written >= len(parts[0]):
+                written -= len(parts[0])
+                del parts[0]
+            if parts:
+                parts[0] = parts[0][written:]

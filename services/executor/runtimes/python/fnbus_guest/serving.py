@@ -1,0 +1,151 @@
+"""The guest's loop: load once, then answer one call after the other until the executor closes the descriptor."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from resource import RUSAGE_SELF, getrusage
+from time import process_time_ns
+
+from . import channel as frames  # noqa: TID252  see the package's docstring
+from . import failures  # noqa: TID252
+from .answers import answer_of  # noqa: TID252
+from .events import event_of  # noqa: TID252
+from .headers import InvalidResponseError  # noqa: TID252
+from .jsontext import dumps, loads  # noqa: TID252
+from .loading import Handler, load  # noqa: TID252
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable
+    from typing import Any
+
+_INVALID = b'{"error":"invalid runtime response"}'
+
+
+class Guest:
+    """One worker: at most one version, one call at a time."""
+
+    def __init__(self, channel: frames.Channel) -> None:
+        self._channel = channel
+        self._env: dict[str, str] = {}
+        self._root = ""
+        self._handler: Handler | None = None
+        self._runner: asyncio.Runner | None = None
+        self._inherited_peak = getrusage(RUSAGE_SELF).ru_maxrss
+        self._own_peak = 0
+
+    def serve(self) -> None:
+        """Answer frames until there are no more.
+
+        Raises:
+            OSError: the executor went away in the middle.
+        """
+        channel = self._channel
+        channel.send(frames.READY, 0, 0, dumps({"protocol": 1, "runtime": "python", "version": sys.version.partition(" ")[0]}))
+        while (frame := channel.receive()) is not None:
+            kind, call, head, body = frame
+            if kind == frames.CALL:
+                self._call(call, head, body)
+            elif kind == frames.LOAD:
+                self._load(loads(head))
+
+    def _load(self, head: dict[str, Any]) -> None:
+        self._env = head.get("env") or {}
+        self._root = head["root"].rstrip("/")
+        try:
+            os.environ.update(self._env)
+            self._handler = load(self._root, head["entrypoint"], head.get("handler") or "handler")
+        except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
+            kind = type(error).__name__
+            place = failures.place_of(error, self._root)
+            message = failures.message_of(error)
+            self._fail(0, "load_error", 500, error, f"{place}{kind}: {message}" if place else message)
+            return
+        failures.flush()
+        self._own_peak = _own_peak()
+        gc.collect()
+        gc.freeze()  # what was loaded lives as long as the worker: later collections need not walk it
+        self._channel.send(frames.LOADED, 0, 0, b"")
+
+    def _call(self, call: int, request: bytes, content: bytes) -> None:
+        started = process_time_ns()
+        handler = self._handler
+        try:
+            if handler is None:
+                raise RuntimeError("no code is loaded")  # noqa: TRY301  an error like any other
+            value = handler(event_of(request, content, self._env))
+            if type(value) is not dict and hasattr(value, "__await__"):
+                value = self._await(value)
+        except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
+            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), started)
+            return
+        try:
+            status, head, body = answer_of(value)
+        except InvalidResponseError as error:
+            self._fail(call, "invalid_response", 502, error, str(error), started)
+            return
+        except Exception as error:  # noqa: BLE001  values of user code may raise anything while they are written
+            message = f"the handler's answer cannot be written: {failures.message_of(error)}"
+            self._fail(call, "handler_error", 500, error, message, started)
+            return
+        failures.flush()
+        self._channel.send(frames.ANSWER, call, status, head, body, (process_time_ns() - started) // 1000, self._peak())
+
+    def _await(self, value: Awaitable[Any]) -> Any:
+        if self._runner is None:
+            import asyncio
+
+            self._runner = asyncio.Runner()
+
+        async def result() -> Any:
+            return await value
+
+        return self._runner.run(result())
+
+    def _peak(self) -> int:
+        """Return the largest resident size in KiB; what the process was before it became a guest does not count."""
+        peak = getrusage(RUSAGE_SELF).ru_maxrss
+        return peak if peak > self._inherited_peak else self._own_peak
+
+    def _fail(self, call: int, code: str, status: int, error: BaseException, message: str, started: int = 0) -> None:
+        head = {
+            "code": code,
+            "type": type(error).__name__,
+            "message": message,
+            "stack": failures.stack_of(error, self._root),
+        }
+        body = _INVALID if code == "invalid_response" else dumps({"error": message})
+        failures.flush()
+        cpu_us = (process_time_ns() - started) // 1000 if started else 0
+        self._channel.send(frames.ERROR, call, status, dumps(head), body, cpu_us, self._peak())
+
+
+def _own_peak() -> int:
+    """Return the peak of this program alone: a kernel counts the parent's size into `ru_maxrss` of what it starts."""
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def main(descriptor: int) -> None:
+    """Serve on `descriptor` and end the process with it, whatever threads user code has left running."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # pyright: ignore[reportUnnecessaryComparison]  it is, when the descriptor was closed
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    try:  # noqa: SIM105  `contextlib` costs an import
+        Guest(frames.Channel(descriptor)).serve()
+    except (OSError, KeyboardInterrupt):
+        pass  # the executor went away; there is nobody to tell
+    failures.flush()
+    os._exit(0)
