@@ -216,7 +216,10 @@ class ObjectStore(Protocol):
 
 
 class Bus(Protocol):
-    """A connection to the bus. Every method raises `BusDisconnectedError` while the server cannot be reached."""
+    """A connection to the bus.
+
+    While the server cannot be reached every method that sends raises `BusDisconnectedError`; only `post` and a watch do not.
+    """
 
     @property
     def connected(self) -> bool:
@@ -241,7 +244,11 @@ class Bus(Protocol):
         ...
 
     def post(self, subject: str, data: bytes, *, traceparent: str = "") -> None:
-        """As `publish`, without waiting: the message is sent in order by a task of the adapter, many at once."""
+        """As `publish`, without waiting: messages are sent in order, many at once.
+
+        While the bus is disconnected the message is dropped and counted instead of raising: callers are callbacks and ends
+        of tasks that could do nothing else.
+        """
         ...
 
     async def request(self, subject: str, data: bytes, *, timeout: float, traceparent: str = "") -> Message:  # noqa: ASYNC109
