@@ -1,0 +1,171 @@
+"""What lies in a functions folder: names, sizes and times, gathered without reading any file.
+
+Left out here, because nothing that discovery or a bundle needs is there: dot files and dot folders, `__pycache__`,
+editors' backup files, symbolic links that leave the functions folder. Which of the rest are routes is decided by `discover`.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs import errors
+from libs.messages import catalog
+
+MAX_FILES = 200_000
+"""Files that a functions folder may have in all."""
+MAX_PACKAGE_FILES = 2_500
+"""Files that are listed of one `node_modules`: more than a bundle may hold, so that a larger one is seen to be too large."""
+MAX_DEPTH = 32
+"""Folders below each other."""
+MAX_SMALL = 1024 * 1024
+"""Bytes of a config file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file and what tells that it has changed."""
+
+    path: str
+    """Relative to the functions root, `/` between the parts."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    executable: bool = False
+    ctime_ns: int = 0
+    """Time of the last change of content or attributes: unlike `mtime_ns` nobody can set it back."""
+    inode: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All files of a functions folder."""
+
+    files: tuple[File, ...]
+    """Sorted by path."""
+    problems: tuple[catalog.Problem, ...] = ()
+
+
+def scan(root: Path) -> Listing:
+    """List a functions folder. Blocks: call it in a thread.
+
+    Raises:
+        errors.UnavailableError: the folder itself cannot be read; what cannot be read below it is a problem in the listing.
+    """
+    try:
+        real = os.path.realpath(root, strict=True)
+        os.scandir(real).close()
+    except OSError as error:
+        raise errors.UnavailableError(f"the functions folder {root} cannot be read: {error.strerror}") from error
+    return _Scan(real).run()
+
+
+def read_small(root: Path, path: str, *, limit: int = MAX_SMALL) -> bytes:
+    """Return a config file's bytes. Blocks.
+
+    Raises:
+        OSError: it cannot be read, or is larger than `limit` bytes.
+    """
+    with (root / path).open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(f"is larger than {limit} bytes")
+    return data
+
+
+class _Scan:
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._inside = root.rstrip("/") + "/"
+        self._files: list[File] = []
+        self._problems: list[catalog.Problem] = []
+        self._packages: dict[str, int] = {}
+
+    def run(self) -> Listing:
+        pending: list[tuple[str, tuple[str, ...]]] = [("", (self._root,))]
+        while pending and len(self._files) <= MAX_FILES:
+            folder, chain = pending.pop()
+            pending.extend(self._scan_folder(folder, chain))
+        if len(self._files) > MAX_FILES:
+            self._say("", f"has more than {MAX_FILES} files; the rest is left out")
+            del self._files[MAX_FILES:]
+        return Listing(
+            files=tuple(sorted(self._files, key=lambda file: file.path)),
+            problems=tuple(sorted(self._problems, key=lambda problem: (problem.path, problem.message))),
+        )
+
+    def _say(self, path: str, message: str) -> None:
+        self._problems.append(catalog.Problem(path=path or ".", message=message))
+
+    def _scan_folder(self, folder: str, chain: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Take in a folder's files; yield its folders with the real folders above each, by which a circle is seen."""
+        try:
+            entries = list(os.scandir(os.path.join(self._root, folder)))
+        except OSError as error:
+            self._say(folder, f"cannot be read: {error.strerror}")
+            return
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith("~") or entry.name == "__pycache__":
+                continue
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if not _is_text(path):
+                shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+                self._say(shown, "has a name that is not UTF-8; it is left out")
+                continue
+            try:
+                below = self._scan_entry(entry, path, chain)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._say(path, f"cannot be read: {error.strerror}")
+                continue
+            if below is not None:
+                yield below
+
+    def _scan_entry(self, entry: os.DirEntry[str], path: str, chain: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
+        if entry.is_symlink():
+            real = os.path.realpath(entry.path, strict=True)
+            if not real.startswith(self._inside):
+                self._say(path, "is a symbolic link that leaves the functions folder; it is left out")
+                return None
+            if entry.is_dir():
+                return None if real in chain else self._enter(path, (*chain, real))
+        elif entry.is_dir():
+            return self._enter(path, (*chain, entry.path))
+        status = entry.stat()
+        if stat.S_ISREG(status.st_mode) and self._has_room(path):
+            self._files.append(
+                File(
+                    path=path,
+                    size=status.st_size,
+                    mtime_ns=status.st_mtime_ns,
+                    executable=bool(status.st_mode & 0o100),
+                    ctime_ns=status.st_ctime_ns,
+                    inode=status.st_ino,
+                )
+            )
+        return None
+
+    def _enter(self, path: str, chain: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
+        if len(chain) > MAX_DEPTH:
+            self._say(path, f"lies more than {MAX_DEPTH} folders deep; it is left out")
+            return None
+        if self._packages.get(path.partition("node_modules/")[0], 0) > MAX_PACKAGE_FILES:
+            return None
+        return path, chain
+
+    def _has_room(self, path: str) -> bool:
+        before, found, _ = path.partition("node_modules/")
+        if not found:
+            return True
+        count = self._packages[before] = self._packages.get(before, 0) + 1
+        return count <= MAX_PACKAGE_FILES
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
