@@ -36,6 +36,8 @@ class Replica:
     log: Path
     ops_url: str
     """Where `/healthz`, `/readyz` and `/metrics` are."""
+    command: tuple[str, ...] = ()
+    """Program and arguments; empty: `python -m services.<service>`."""
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -52,7 +54,7 @@ class Replica:
         """Start the process; it may have run before."""
         with self.log.open("ab") as sink:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", f"services.{self.service}"),
+                *(self.command or (sys.executable, "-m", f"services.{self.service}")),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

@@ -1,0 +1,105 @@
+"""`compose.yaml` cannot rot: every service of ours is started with exactly its command and environment."""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from libs.testing.jaeger import running_jaeger
+from libs.testing.mongo import running_mongo
+
+from libs.testing.cluster import Replica, free_port
+from libs.testing.nats import running_nats
+from libs.testing.wait import eventually
+
+ROOT = Path(__file__).parents[3]
+OURS = ("registry", "scheduler", "executor", "gateway")
+pytestmark = pytest.mark.timeout(180)
+
+
+def read_env(path: Path) -> dict[str, str]:
+    lines = (line for line in path.read_text().splitlines() if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def interpolate(text: str, values: dict[str, str]) -> str:
+    """Replace `${NAME}`, `${NAME:-default}` and `${NAME:?message}` as Compose does."""
+
+    def value(found: re.Match[str]) -> str:
+        name, rule, rest = found[1], found[2], found[3]
+        if name in values:
+            return values[name]
+        assert rule == ":-", f"{name}: {rest}"
+        return str(rest)
+
+    return re.sub(r"\$\{(\w+)(?:(:-|:\?)([^}]*))?\}", value, text)
+
+
+def compose() -> dict[str, Any]:
+    text = interpolate((ROOT / "compose.yaml").read_text(), read_env(ROOT / "deploy" / "example.env"))
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def test_compose_says_which_server_config_image_and_functions_exist() -> None:
+    services = compose()["services"]
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source = str(volume).split(":", 1)[0]
+            assert not source.startswith(".") or (ROOT / source).exists(), source
+    assert (ROOT / "Dockerfile").exists()
+    assert set(OURS) < set(services)
+
+
+async def test_every_service_starts_with_the_command_and_environment_of_compose(tmp_path: Path) -> None:
+    services = compose()["services"]
+    passwords = {name: str(value) for name, value in services["nats"]["environment"].items()}
+    async with (
+        running_nats(tmp_path / "nats", config=ROOT / "deploy" / "nats.conf", env=passwords) as nats,
+        running_mongo(tmp_path / "mongo") as mongo,
+        running_jaeger() as jaeger,
+    ):
+        addresses = {
+            "nats://nats:4222": nats.url,
+            "mongodb://mongo:27017": mongo.url,
+            "http://jaeger:4318": jaeger.otlp_endpoint,
+            "/functions": str(ROOT / "examples" / "functions"),
+            "0.0.0.0": "127.0.0.1",
+        }
+        replicas: list[Replica] = []
+        try:
+            replicas.extend([await start(services[name], name, addresses, tmp_path) for name in OURS])
+            await asyncio.gather(*(replica.ready() for replica in replicas))
+            async with httpx.AsyncClient(base_url=replicas[-1].ops_url, timeout=10) as client:
+
+                async def answers() -> bool:
+                    return (await client.get("/hello", params={"name": "compose"})).is_success
+
+                await eventually(answers)
+        finally:
+            codes = [await replica.stop() for replica in reversed(replicas)]
+    assert codes == [0, 0, 0, 0]
+
+
+async def start(service: dict[str, Any], name: str, addresses: dict[str, str], folder: Path) -> Replica:
+    command: list[str] = service["command"]
+    assert command == ["fnbus", name]
+    assert shutil.which("fnbus", path=str(Path(sys.executable).parent))
+    port = str(free_port())
+    own = {"FNBUS_DATA_DIR": str(folder / name), "FNBUS_OPS_PORT": port, "FNBUS_HTTP_PORT": port, "FNBUS_ISOLATION": "auto"}
+    env = {key: addresses.get(str(value), str(value)) for key, value in service["environment"].items()}
+    env |= {key: value for key, value in own.items() if key in env}
+    if name == "gateway":
+        env["FNBUS_HTTP_PORT"] = port
+        env.pop("FNBUS_OPS_PORT", None)
+    env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    log, url = folder / f"{name}.log", f"http://127.0.0.1:{port}"
+    replica = Replica(service=name, name=name, env=env, log=log, ops_url=url, command=tuple(command))
+    await replica.start()
+    return replica
