@@ -152,8 +152,10 @@ def _meets(found: Key, condition: Where) -> bool:
 
 def _copy(value: Any, where: str) -> Any:  # noqa: C901  one case per kind of value reads best in one place
     kind = cast("type[Any]", type(value))
-    if kind is str or kind is bytes or kind is bool or value is None:
+    if kind is bytes or kind is bool or value is None:
         return value
+    if isinstance(value, str):
+        return _copy_text(value, where)
     if kind is int:
         if not -_INT_LIMIT <= value < _INT_LIMIT:
             raise InvalidDocumentError(where, "an integer must fit into 64 bits")
@@ -170,8 +172,6 @@ def _copy(value: Any, where: str) -> Any:  # noqa: C901  one case per kind of va
         if value.tzinfo is None:
             raise InvalidDocumentError(where, "a datetime must have a time zone")
         return from_ms(to_ms(value))
-    if isinstance(value, str):
-        return str.__str__(value)
     raise InvalidDocumentError(where, f"{kind.__name__} is not a type that every store can hold")
 
 
@@ -180,5 +180,14 @@ def _copy_map(value: dict[Any, Any], where: str) -> dict[str, Any]:
     for key, item in value.items():
         if not isinstance(key, str):
             raise InvalidDocumentError(where, f"a key must be text, not {type(key).__name__}")
-        copy[key] = _copy(item, f"{where}.{key}" if where else key)
+        copy[_copy_text(key, where)] = _copy(item, f"{where}.{key}" if where else key)
     return copy
+
+
+def _copy_text(text: str, where: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidDocumentError(where, "half a surrogate pair is no text") from None
+    return str.__str__(text)  # an enumeration's member becomes plain text

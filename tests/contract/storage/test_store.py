@@ -228,8 +228,8 @@ async def test_odd_ids_are_told_apart(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [2**63, -(2**63) - 1, float("nan"), float("inf"), datetime(2026, 5, 1), {1: 2}, {"x": {1, 2}}, object()],  # noqa: DTZ001  a naive one is the point
-    ids=["too large", "too small", "nan", "inf", "naive", "key is no text", "set", "object"],
+    [2**63, -(2**63) - 1, float("nan"), float("inf"), datetime(2026, 5, 1), {1: 2}, {"x": {1, 2}}, object(), "\ud800"],  # noqa: DTZ001  a naive one is the point
+    ids=["too large", "too small", "nan", "inf", "naive", "key is no text", "set", "object", "surrogate"],
 )
 async def test_value_that_not_every_store_can_hold_is_refused(store: Store, value: Any) -> None:
     await store.ensure(PLAIN)
