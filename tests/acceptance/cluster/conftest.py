@@ -17,8 +17,6 @@ def handler(event):
     time.sleep(float(event["query"].get("s", "0.2")))
     return {"slept": True}
 """
-    'import time\n\n\ndef handler(event):\n    time.sleep(float(event["query"].get("s", "0.2")))\n    return {"slept": True}\n'
-)
 
 
 @pytest.fixture
