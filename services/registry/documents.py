@@ -7,15 +7,15 @@ A record is kept as the bytes that would cross the bus, beside the few fields th
 from dataclasses import replace
 from datetime import datetime
 
-from libs.messages import codec
+from libs.messages import codec, subjects
 from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, VersionEntry
 from libs.storage.port import Collection, Document, Index
 
 FUNCTIONS = Collection("functions", (Index(("source",)),))
 """What a function is now: `_id` is `<namespace>/<runtime>/<name>`."""
-VERSIONS = Collection("versions", (Index(("function", "created_at")),))
+VERSIONS = Collection("versions", (Index(("function",)),))
 """Every version that was deployed and is still kept, by digest; never changed."""
-BUNDLES = Collection("bundles", (Index(("created_at",)),))
+BUNDLES = Collection("bundles")
 """Code, by digest; never changed."""
 CATALOG = Collection("catalog")
 """One document, `meta`: what concerns all functions."""
@@ -31,6 +31,12 @@ def function_id(*, namespace: str, runtime: str, name: str) -> str:
 def id_of(entry: FunctionEntry) -> str:
     """Return the `_id` of the document of a function."""
     return function_id(namespace=entry.namespace, runtime=entry.runtime, name=entry.name)
+
+
+def key_of_id(identity: str) -> str:
+    """Return the catalogue's key of the function with that id."""
+    namespace, runtime, name = identity.split("/", 2)
+    return subjects.catalog_key(namespace=namespace, runtime=runtime, function=name)
 
 
 def from_entry(entry: FunctionEntry) -> Document:

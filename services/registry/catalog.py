@@ -1,0 +1,173 @@
+"""The rules of the catalogue, without I/O: from what a folder holds and what is stored to what is to be written.
+
+Composing is stable: what is stored already comes out as it is, sealed environment included, so a second run, or a second
+registry on the same folder and store, finds nothing to do.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import orjson
+
+from libs import errors
+from libs.messages import bundles
+from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, VersionEntry
+from services.registry.documents import function_id
+from services.registry.source.environment import EnvValue
+from services.registry.source.folder import LoadedFunction, LoadedVersion
+
+FOLDER = "folder"
+"""`FunctionEntry.source` of what comes from a functions folder."""
+
+
+class Sealer(Protocol):
+    """Keeps environment values from everybody who has no key."""
+
+    def seal(self, plaintext: bytes, *, context: str) -> bytes:
+        """Return the plaintext sealed; it opens with the same context only. Two seals of one plaintext differ."""
+        ...
+
+    def open(self, sealed: bytes, *, context: str) -> bytes:
+        """Return the plaintext.
+
+        Raises:
+            errors.FnbusError: the key is not known, or the sealed bytes are not what was sealed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """What has to be done to make the store what the folder is."""
+
+    deploy: tuple[LoadedFunction, ...]
+    """Functions that are new, or not what is stored."""
+    remove: tuple[FunctionEntry, ...]
+    """Stored functions that have left the folder."""
+
+
+def loaded_id(namespace: str, function: LoadedFunction) -> str:
+    """Return the id of the document of a function that was loaded."""
+    return function_id(namespace=namespace, runtime=function.runtime, name=function.name)
+
+
+def compose(function: LoadedFunction, *, namespace: str, known: FunctionEntry | None, sealer: Sealer) -> FunctionEntry:
+    """Return the entry of a function as it was loaded; equal to `known` when nothing has changed.
+
+    Args:
+        function: what lies in the folder.
+        namespace: where it belongs.
+        known: what is stored, if anything; its revision is kept.
+        sealer: for environment values that are new.
+    """
+    before = {version.label: version for version in known.versions} if known else {}
+    identity = loaded_id(namespace, function)
+    return FunctionEntry(
+        namespace=namespace,
+        runtime=function.runtime,
+        name=function.name,
+        revision=known.revision if known else 0,
+        source=FOLDER,
+        versions=tuple(
+            _version(
+                version, runtime=function.runtime, function=identity, before=before.get(version.found.label), sealer=sealer
+            )
+            for version in function.versions
+        ),
+        routes=function.routes,
+        file_route=function.file_route,
+    )
+
+
+def differences(
+    functions: Iterable[LoadedFunction],
+    *,
+    namespace: str,
+    stored: Mapping[str, FunctionEntry],
+    applied: Mapping[str, tuple[LoadedFunction, FunctionEntry]],
+    broken: frozenset[str] = frozenset(),
+) -> Differences:
+    """Compare a folder with what is stored.
+
+    Args:
+        functions: all that the folder holds.
+        namespace: where they belong.
+        stored: all entries of the store, by id.
+        applied: what this process knows to be the same: a loaded function and the entry it became, by id.
+        broken: ids of functions that are there and cannot be read; what is stored of them stays.
+    """
+    deploy: list[LoadedFunction] = []
+    present: set[str] = set(broken)
+    for function in functions:
+        identity = loaded_id(namespace, function)
+        present.add(identity)
+        same = applied.get(identity)
+        if same is None or same[0] != function or same[1] != stored.get(identity):
+            deploy.append(function)
+    gone = (
+        entry
+        for identity, entry in stored.items()
+        if entry.source == FOLDER and entry.namespace == namespace and identity not in present
+    )
+    return Differences(deploy=tuple(deploy), remove=tuple(gone))
+
+
+def meta(
+    *,
+    known: CatalogMeta | None,
+    functions: int,
+    functions_root: str,
+    conflicts: tuple[str, ...],
+    problems: tuple[Problem, ...],
+    now: datetime,
+) -> CatalogMeta:
+    """Return what concerns all functions; `known` itself when it says the same already."""
+    fresh = CatalogMeta(
+        generated_at=now, functions_root=functions_root, functions=functions, conflicts=conflicts, problems=problems
+    )
+    if known is not None and replace(fresh, generated_at=known.generated_at) == known:
+        return known
+    return fresh
+
+
+def _version(
+    version: LoadedVersion, *, runtime: str, function: str, before: VersionEntry | None, sealer: Sealer
+) -> VersionEntry:
+    found = version.found
+    sealed = _sealed(
+        version.env, context=f"env:{function}@{found.label}", before=before.env_sealed if before else b"", sealer=sealer
+    )
+    return VersionEntry(
+        label=found.label,
+        digest=bundles.version_digest(
+            bundle=version.bundle,
+            runtime=runtime,
+            entrypoint=found.entrypoint,
+            handler=found.handler,
+            handler_style=found.handler_style,
+            env_sealed=sealed,
+        ),
+        bundle=version.bundle,
+        entrypoint=found.entrypoint,
+        handler=found.handler,
+        handler_style=found.handler_style,
+        env_sealed=sealed,
+        policy=found.policy,
+        schedule=found.schedule,
+    )
+
+
+def _sealed(env: Mapping[str, EnvValue], *, context: str, before: bytes, sealer: Sealer) -> bytes:
+    """Return the values sealed: the bytes of before when those still open to the same values."""
+    if not env:
+        return b""
+    plaintext = orjson.dumps({name: value.text for name, value in env.items()}, option=orjson.OPT_SORT_KEYS)
+    if before:
+        try:
+            if sealer.open(before, context=context) == plaintext:
+                return before
+        except errors.FnbusError:
+            pass  # sealed by a key that has been taken away: seal anew
+    return sealer.seal(plaintext, context=context)

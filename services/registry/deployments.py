@@ -1,0 +1,371 @@
+"""The loop that keeps folder, store and projection in step.
+
+A change of the folder is a quick round: load, write what differs, project that. On start, on a timer, and after anything
+went wrong, a full round reads everything anew and mends what does not fit. Nothing here gives up: a store or a bus that
+is away is tried again, and what was projected stays.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from libs import errors
+from libs.clock import Clock
+from libs.messages import bundles
+from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, Problem
+from services.registry import catalog, documents
+from services.registry.functions import Functions
+from services.registry.metrics import Metrics
+from services.registry.parallel import in_parallel
+from services.registry.projection import Projection
+from services.registry.source.folder import LoadedFunction, Snapshot
+from services.registry.source.found import FoundVersion
+
+log = logging.getLogger(__name__)
+
+_TRIES = 5
+_LONGEST_PAUSE = 5.0
+_TOLD_ONE_BY_ONE = 25
+"""Changes in one round that get a line each; more get one line together."""
+
+
+class Source(Protocol):
+    """Where functions come from; `source.folder.FolderSource` is one."""
+
+    async def load(self) -> Snapshot:
+        """Return what there is now.
+
+        Raises:
+            errors.UnavailableError: it cannot be read; what was known stays.
+        """
+        ...
+
+    async def bundle(self, version: FoundVersion) -> Bundle:
+        """Return the files of a version.
+
+        Raises:
+            errors.TemporaryError: a file has changed or gone since the load.
+        """
+        ...
+
+    def watch(self) -> AsyncIterator[frozenset[str]]:
+        """Yield, for ever, whenever something has changed."""
+        ...
+
+
+@dataclass(slots=True)
+class _Round:
+    """What a round has done so far."""
+
+    began: float
+    deployed: list[FunctionEntry] = field(default_factory=list[FunctionEntry])
+    removed: list[FunctionEntry] = field(default_factory=list[FunctionEntry])
+    faults: list[Problem] = field(default_factory=list[Problem])
+    """Functions that cannot be deployed as they are; what was stored of them stays."""
+    postponed: bool = False
+    """Whether a file changed under our hands: the folder has to be loaded again."""
+
+
+class Deployments:
+    """Brings what lies in the folder into the store and the projection."""
+
+    def __init__(
+        self,
+        *,
+        functions: Functions,
+        projection: Projection,
+        sealer: catalog.Sealer,
+        clock: Clock,
+        metrics: Metrics,
+        source: Source | None = None,
+        functions_root: Path | None = None,
+        reconcile_seconds: float = 30.0,
+        retry_seconds: float = 0.5,
+    ) -> None:
+        """Make it; `run` starts it.
+
+        Args:
+            functions: the registry's part of the store.
+            projection: what everybody else follows.
+            sealer: for environment values.
+            clock: stamps the catalogue.
+            metrics: what is counted.
+            source: the functions folder; None: what the store holds is projected.
+            functions_root: the folder's path, for people.
+            reconcile_seconds: time between full rounds.
+            retry_seconds: first pause after a round that failed; it doubles up to 5 s.
+        """
+        self._functions = functions
+        self._projection = projection
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._source = source
+        self._functions_root = str(functions_root.absolute()) if functions_root else ""
+        self._reconcile_seconds = reconcile_seconds
+        self._retry_seconds = retry_seconds
+        self.complete = asyncio.Event()
+        """Set once the projection has been complete for the first time."""
+        self._entries: dict[str, FunctionEntry] = {}
+        self._unknown: frozenset[str] = frozenset()
+        self._meta: CatalogMeta | None = None
+        self._meta_revision = 0
+        self._applied: dict[str, tuple[LoadedFunction, FunctionEntry]] = {}
+        self._told: set[Problem] = set()
+        self._due = asyncio.Event()
+        self._full = True
+
+    async def run(self) -> None:
+        """Keep in step for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._work(), name="deployments")
+            tasks.create_task(self._tick(), name="reconcile timer")
+            if self._source is not None:
+                tasks.create_task(self._follow(self._source), name="folder watch")
+
+    def wake(self, *, full: bool = True) -> None:
+        """Start a round as soon as the present one has ended."""
+        self._full = self._full or full
+        self._due.set()
+
+    def bus_is_back(self) -> None:
+        """The server may have come back without its state: look at everything."""
+        self._projection.distrust()
+        self.wake()
+
+    async def _tick(self) -> None:
+        while True:
+            self.wake()
+            await asyncio.sleep(self._reconcile_seconds)
+
+    async def _follow(self, source: Source) -> None:
+        async for _ in source.watch():
+            self.wake(full=False)
+
+    async def _work(self) -> None:
+        pause = self._retry_seconds
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            full, self._full = self._full, False
+            try:
+                await self._round(full=full)
+            except errors.TemporaryError as error:
+                if pause == self._retry_seconds:
+                    log.warning("the catalogue waits: %s", error, extra={"action": "deploy_waits"})
+                self._full = True
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._due.wait(), pause)
+                self._due.set()
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except errors.PermanentError:
+                log.exception("the catalogue could not be brought up to date", extra={"action": "deploy_failed"})
+            else:
+                pause = self._retry_seconds
+
+    async def _round(self, *, full: bool) -> None:
+        """Bring store and projection up to date.
+
+        Raises:
+            errors.TemporaryError: store or bus cannot be reached; a full round has to follow.
+        """
+        now = _Round(began=time.perf_counter())
+        if full:
+            await self._projection.read()  # before the store: see `projection`
+            await self._functions.ensure()
+            contents = await self._functions.read_all(self._entries)
+            self._entries, self._unknown = dict(contents.entries), contents.unknown
+        snapshot = await self._load()
+        if snapshot is not None:
+            await self._bring_in(snapshot, now)
+            self._tell_problems((*snapshot.problems, *now.faults))
+        await self._note_meta(snapshot, now, reread=full)
+        await self._project(now, full=full)
+        self._tell(now)
+        self.complete.set()
+        if now.postponed:
+            self.wake(full=False)
+
+    async def _load(self) -> Snapshot | None:
+        """Return the folder as it is, or None when there is none or it cannot be read: then what was known stays."""
+        if self._source is None:
+            return None
+        try:
+            return await self._source.load()
+        except errors.TemporaryError as error:
+            self._tell_problems((Problem(path=self._functions_root, message=str(error)),))
+            return None
+
+    async def _bring_in(self, snapshot: Snapshot, now: _Round) -> None:
+        """Write to the store what differs from the folder."""
+        todo = catalog.differences(
+            snapshot.functions, namespace=snapshot.namespace, stored=self._entries, applied=self._applied
+        )
+        await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now))
+        await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
+
+    async def _deploy(self, function: LoadedFunction, namespace: str, now: _Round) -> None:
+        """Write one function; one that cannot be written keeps what was stored, and holds up no other."""
+        identity = catalog.loaded_id(namespace, function)
+        if identity in self._unknown:
+            return
+        try:
+            code = await self._missing_bundles(function, self._entries.get(identity))
+        except errors.TemporaryError:
+            now.postponed = True
+            return
+        try:
+            for _ in range(_TRIES):
+                if await self._write(function, namespace, code, now):
+                    return
+        except errors.PermanentError as error:
+            now.faults.append(Problem(path=function.name, message=str(error)))
+            return
+        raise errors.TemporaryError(f"{identity} is being changed by others all the time")
+
+    async def _write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: _Round) -> bool:
+        """Write one function unless the store has it just so; False when another registry was faster: look again."""
+        identity = catalog.loaded_id(namespace, function)
+        known = self._entries.get(identity)
+        entry = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer)
+        if known is not None and entry == known:
+            self._applied[identity] = (function, known)
+            return True
+        try:
+            written = await self._functions.write(entry, code)
+        except errors.ConflictError:
+            await self._reread(identity)
+            return False
+        self._entries[identity] = written
+        self._applied[identity] = (function, written)
+        now.deployed.append(written)
+        self._metrics.deployments.labels("changed" if known else "created").inc()
+        return True
+
+    async def _missing_bundles(self, function: LoadedFunction, known: FunctionEntry | None) -> Mapping[str, Bundle]:
+        """Return the code of the versions that the stored entry does not have.
+
+        Raises:
+            errors.TemporaryError: a file changed or went since the folder was loaded.
+        """
+        stored = {version.bundle for version in known.versions} if known else set[str]()
+        missing: dict[str, Bundle] = {}
+        for version in function.versions:
+            if self._source is not None and version.bundle not in stored and version.bundle not in missing:
+                missing[version.bundle] = bundle = await self._source.bundle(version.found)
+                if bundles.bundle_digest(bundle) != version.bundle:
+                    raise errors.TemporaryError(f"{version.found.entrypoint} has changed since it was loaded")
+        return missing
+
+    async def _remove(self, entry: FunctionEntry, now: _Round) -> None:
+        identity = documents.id_of(entry)
+        for _ in range(_TRIES):
+            try:
+                await self._functions.remove(entry)
+            except errors.ConflictError:
+                await self._reread(identity)
+                if identity not in self._entries:
+                    break
+                entry = self._entries[identity]
+            else:
+                break
+        self._entries.pop(identity, None)
+        self._applied.pop(identity, None)
+        now.removed.append(entry)
+        self._metrics.deployments.labels("removed").inc()
+
+    async def _reread(self, identity: str) -> None:
+        entry = await self._functions.read(identity)
+        if entry is None:
+            self._entries.pop(identity, None)
+        else:
+            self._entries[identity] = entry
+
+    async def _note_meta(self, snapshot: Snapshot | None, now: _Round, *, reread: bool) -> None:
+        """Store what concerns all functions, if it has changed."""
+        if reread:
+            self._meta, self._meta_revision = await self._functions.read_meta()
+        for _ in range(_TRIES):
+            known = self._meta
+            meta = catalog.meta(
+                known=known,
+                functions=len(self._entries),
+                functions_root=self._root_to_say(known, snapshot),
+                conflicts=snapshot.conflicts if snapshot else known.conflicts if known else (),
+                problems=(*snapshot.problems, *sorted(now.faults, key=_place)) if snapshot else known.problems if known else (),
+                now=self._clock.now(),
+            )
+            if meta is known:
+                break
+            try:
+                self._meta_revision = await self._functions.write_meta(meta, revision=self._meta_revision)
+            except errors.ConflictError:
+                self._meta, self._meta_revision = await self._functions.read_meta()
+            else:
+                self._meta = meta
+                break
+
+    def _root_to_say(self, known: CatalogMeta | None, snapshot: Snapshot | None) -> str:
+        """Return the folder's path; registries that know one folder by two paths do not argue about it after their start."""
+        if known is not None and known.functions_root and (snapshot is None or self.complete.is_set()):
+            return known.functions_root
+        return self._functions_root
+
+    async def _project(self, now: _Round, *, full: bool) -> None:
+        await self._projection.show(list(self._entries.values()) if full else now.deployed)
+        if full:
+            await self._projection.hide_all_but(
+                {documents.key_of_id(identity) for identity in (*self._entries, *self._unknown)}
+            )
+        else:
+            await self._projection.hide(now.removed)
+        if self._meta is not None:
+            await self._projection.finish(self._meta)
+            self._metrics.conflicts.set(len(self._meta.conflicts))
+            self._metrics.problems.set(len(self._meta.problems))
+        self._metrics.functions.set(len(self._entries))
+
+    def _tell(self, now: _Round) -> None:
+        seconds = time.perf_counter() - now.began
+        if not now.deployed and not now.removed:
+            return
+        self._metrics.deploy_seconds.observe(seconds)
+        milliseconds = round(seconds * 1000)
+        if len(now.deployed) > _TOLD_ONE_BY_ONE:
+            log.info(
+                "deployed %d functions in %d ms",
+                len(now.deployed),
+                milliseconds,
+                extra={"action": "versions_deployed", "functions": len(now.deployed), "ms": milliseconds},
+            )
+        else:
+            for entry in now.deployed:
+                log.info(
+                    "deployed %s (%s) in %d ms",
+                    entry.name,
+                    entry.runtime,
+                    milliseconds,
+                    extra=_ids(entry) | {"action": "version_deployed", "revision": entry.revision, "ms": milliseconds},
+                )
+        for entry in now.removed:
+            log.info("removed %s (%s)", entry.name, entry.runtime, extra=_ids(entry) | {"action": "function_removed"})
+
+    def _tell_problems(self, problems: tuple[Problem, ...]) -> None:
+        """Say each problem once, and again only after it was gone."""
+        for problem in problems:
+            if problem not in self._told:
+                log.warning("%s: %s", problem.path, problem.message, extra={"action": "source_problem", "path": problem.path})
+        self._told = set(problems)
+
+
+def _place(problem: Problem) -> str:
+    return problem.path
+
+
+def _ids(entry: FunctionEntry) -> dict[str, object]:
+    return {"namespace": entry.namespace, "function": entry.name, "runtime": entry.runtime}

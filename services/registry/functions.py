@@ -1,0 +1,160 @@
+"""Functions in the store: entries by compare-and-set, versions and bundles that never change.
+
+Order of a write: bundle, version, entry. So an entry in the store always names code that is there.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from libs.clock import Clock
+from libs.messages import codec
+from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry
+from libs.storage.port import Collection, Document, DuplicateKeyError, RevisionConflictError, Store, Where
+from services.registry import documents
+
+log = logging.getLogger(__name__)
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All functions of the store."""
+
+    entries: Mapping[str, FunctionEntry]
+    """By id."""
+    unknown: frozenset[str]
+    """Ids of documents that this version cannot read: a newer registry's, to be left alone."""
+
+
+class Functions:
+    """The registry's part of the store. Every method raises `StoreUnavailableError` while the store cannot be reached."""
+
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def ensure(self) -> None:
+        """Create the collections where they are missing."""
+        for collection in (documents.FUNCTIONS, documents.VERSIONS, documents.BUNDLES, documents.CATALOG):
+            await self._store.ensure(collection)
+
+    async def read_all(self, known: Mapping[str, FunctionEntry]) -> Contents:
+        """Return all functions; those of `known` that have the stored revision are returned as they are."""
+        entries: dict[str, FunctionEntry] = {}
+        unknown: set[str] = set()
+        after = ""
+        while True:
+            page = await self._store.find(documents.FUNCTIONS, [Where("_id", ">", after)], sort="_id", limit=_PAGE)
+            for document in page:
+                identity = document["_id"]
+                same = known.get(identity)
+                if same is not None and same.revision == document["revision"]:
+                    entries[identity] = same
+                else:
+                    entry = _readable(document)
+                    if entry is None:
+                        unknown.add(identity)
+                    else:
+                        entries[identity] = entry
+            if len(page) < _PAGE:
+                return Contents(entries=entries, unknown=frozenset(unknown))
+            after = page[-1]["_id"]
+
+    async def read(self, identity: str) -> FunctionEntry | None:
+        """Return a function, or None when there is none that can be read."""
+        document = await self._store.get(documents.FUNCTIONS, identity)
+        return None if document is None else _readable(document)
+
+    async def write(self, entry: FunctionEntry, bundles: Mapping[str, Bundle]) -> FunctionEntry:
+        """Store a function with its versions; return the entry as stored.
+
+        Args:
+            entry: its revision is the one that was read, 0 for a new function.
+            bundles: code that may not be stored yet, by digest.
+
+        Raises:
+            DuplicateKeyError: there is such a function already.
+            RevisionConflictError: it was changed or removed since it was read.
+        """
+        now = self._clock.now()
+        for digest, bundle in bundles.items():
+            await self._keep(documents.BUNDLES, documents.from_bundle(digest, bundle, now))
+        for version in entry.versions:
+            await self._keep(documents.VERSIONS, documents.from_version(documents.id_of(entry), version, now))
+        document = documents.from_entry(entry)
+        if entry.revision:
+            revision = await self._store.replace(documents.FUNCTIONS, document, revision=entry.revision)
+        else:
+            await self._store.insert(documents.FUNCTIONS, document)
+            revision = 1
+        return documents.to_entry(document | {"revision": revision})
+
+    async def remove(self, entry: FunctionEntry) -> None:
+        """Remove a function of that revision; one that is gone is no error. Its versions are left to `pruning`.
+
+        Raises:
+            RevisionConflictError: it was changed since it was read.
+        """
+        identity = documents.id_of(entry)
+        if await self._store.delete(documents.FUNCTIONS, identity, revision=entry.revision):
+            return
+        if await self._store.get(documents.FUNCTIONS, identity) is not None:
+            raise RevisionConflictError(f"{identity} was changed since it was read")
+
+    async def bundle(self, digest: str) -> Bundle | None:
+        """Return code by its digest, or None when it is not stored."""
+        document = await self._store.get(documents.BUNDLES, digest)
+        return None if document is None else codec.decode(Bundle, document["data"])
+
+    async def read_meta(self) -> tuple[CatalogMeta | None, int]:
+        """Return what concerns all functions, and its revision (0: there is nothing yet)."""
+        document = await self._store.get(documents.CATALOG, documents.META_ID)
+        return (None, 0) if document is None else (documents.to_meta(document), document["revision"])
+
+    async def write_meta(self, meta: CatalogMeta, *, revision: int) -> int:
+        """Store what concerns all functions; return the new revision.
+
+        Raises:
+            DuplicateKeyError: there is something already.
+            RevisionConflictError: it was changed since it was read.
+        """
+        document = documents.from_meta(meta)
+        if revision:
+            return await self._store.replace(documents.CATALOG, document, revision=revision)
+        await self._store.insert(documents.CATALOG, document)
+        return 1
+
+    async def _keep(self, collection: Collection, document: Document) -> None:
+        """Store something that never changes; when it is there already, note that it is in use again."""
+        try:
+            await self._store.insert(collection, document)
+        except DuplicateKeyError:
+            there = await self._store.get(collection, document["_id"])
+            if there is not None:
+                try:
+                    await self._store.replace(
+                        collection, there | {"created_at": document["created_at"]}, revision=there["revision"]
+                    )
+                except RevisionConflictError:
+                    await self._keep(collection, document)
+            else:
+                await self._keep(collection, document)
+
+
+def _readable(document: Document) -> FunctionEntry | None:
+    try:
+        return documents.to_entry(document)
+    except codec.MalformedMessageError as error:
+        log.warning(
+            "a stored function cannot be read and is left as it is: %s",
+            error,
+            extra={"action": "function_unreadable", "id": document["_id"]},
+        )
+        return None
+
+
+def digests(entries: Iterable[FunctionEntry]) -> set[str]:
+    """Return the digests of the bundles that the entries need."""
+    return {version.bundle for entry in entries for version in entry.versions}

@@ -1,0 +1,68 @@
+"""What other services may ask the registry: the history of executions."""
+
+from libs import errors
+from libs.bus import port, rpc
+from libs.messages import codec
+from libs.messages.executions import Execution, ExecutionGet, ExecutionList, Executions
+from libs.storage.port import Document, Store, Where
+from services.registry.history import EXECUTIONS
+
+_MOST = 1000
+_ENVELOPE_BYTES = 4096
+"""Room in a reply for what is not an execution."""
+
+
+class Handlers:
+    """Answers requests from the store."""
+
+    def __init__(self, *, bus: port.Bus, store: Store) -> None:
+        self._bus = bus
+        self._store = store
+
+    async def serve(self, server: rpc.Server) -> None:
+        """Begin to answer.
+
+        Raises:
+            port.BusDisconnectedError: the bus cannot be reached.
+        """
+        await server.serve("executions", ExecutionList, self.executions)
+        await server.serve("execution", ExecutionGet, self.execution)
+
+    async def executions(self, request: ExecutionList, _traceparent: str = "") -> Executions:
+        """Return the newest executions, as many of those asked for as fit into one message.
+
+        Raises:
+            errors.UnavailableError: the store cannot be reached.
+        """
+        where: list[Where] = []
+        if request.function:
+            where.append(Where("namespace", "==", request.namespace or "default"))
+            where.append(Where("function", "==", request.function))
+        elif request.namespace:
+            where.append(Where("namespace", "==", request.namespace))
+        limit = min(max(request.limit, 1), _MOST)
+        found = await self._store.find(EXECUTIONS, where, sort="started_at", descending=True, limit=limit)
+        return Executions(executions=tuple(self._fitting(found)))
+
+    async def execution(self, request: ExecutionGet, _traceparent: str = "") -> Execution:
+        """Return one execution.
+
+        Raises:
+            errors.NotFoundError: there is none of that id, or no longer.
+            errors.UnavailableError: the store cannot be reached.
+        """
+        document = await self._store.get(EXECUTIONS, request.id)
+        if document is None:
+            raise errors.NotFoundError(f"execution {request.id} not found")
+        return codec.from_document(Execution, document)
+
+    def _fitting(self, found: list[Document]) -> list[Execution]:
+        room = self._bus.max_payload - _ENVELOPE_BYTES
+        fitting: list[Execution] = []
+        for document in found:
+            execution = codec.from_document(Execution, document)
+            room -= len(codec.encode(execution))
+            if room < 0:
+                break
+            fitting.append(execution)
+        return fitting

@@ -1,0 +1,229 @@
+"""The history of executions: from the event stream into the store.
+
+Executors append what ran in batches; a durable consumer brings them here at the pace of the store. Losing the registry or
+its store never blocks a call: the stream waits, within its bound. What is asked for later is in `handlers`, what is
+forgotten in `retention`.
+
+At full load thousands of executions a second pass, on cores that calls need, so an execution that looks exactly as this
+version writes it is taken over as the map that it is; only another one is parsed field by field.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from libs import errors
+from libs.bus import port, streams
+from libs.clock import Clock
+from libs.messages import codec, subjects
+from libs.messages.codec import record
+from libs.messages.executions import Execution, ExecutionKind
+from libs.messages.jobs import DeadLetter
+from libs.storage.port import Collection, Document, Index, Store
+from services.registry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+EXECUTIONS = Collection("executions", (Index(("started_at",)), Index(("namespace", "function", "started_at"))))
+"""One document for each execution, `_id` is its id."""
+
+CONSUMER = port.ConsumerSpec(
+    stream=subjects.EVENTS_STREAM, name="registry-executions", filter=subjects.EXECUTION_FINISHED, ack_wait_seconds=30
+)
+
+_CREDIT = 8
+"""Batches in memory at once; each is at most one message."""
+_MAX_DELIVERIES = 5
+"""Tries of a batch that fails for an unknown reason."""
+_ENVELOPE_BYTES = 4096
+"""Room for what a dead letter says besides the bytes it carries."""
+
+
+@record()
+class _Batch:
+    """`ExecutionBatch` with its executions left as they came."""
+
+    executor: str
+    executions: Any
+
+
+_SAMPLE = codec.to_document(
+    Execution(
+        id="",
+        namespace="",
+        runtime="",
+        function="",
+        version="",
+        digest="",
+        kind=ExecutionKind.CALL,
+        executor="",
+        started_at=datetime.now(UTC),
+        status=0,
+    )
+)
+_NAMES = tuple(_SAMPLE)
+_TYPES = tuple(map(type, _SAMPLE.values()))
+_VERSION = _SAMPLE[codec.VERSION_FIELD]
+
+
+class History:
+    """Takes execution batches from the stream into the store."""
+
+    def __init__(
+        self, *, bus: port.Bus, store: Store, clock: Clock, metrics: Metrics, replica: str, retry_seconds: float = 1.0
+    ) -> None:
+        """Make it; `run` starts it.
+
+        Args:
+            bus: where the batches come from.
+            store: where they are kept.
+            clock: stamps dead letters.
+            metrics: what is counted.
+            replica: name of this process, said in dead letters.
+            retry_seconds: first pause while the store is away; it doubles up to 30 s.
+        """
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._replica = replica
+        self._retry_seconds = retry_seconds
+        self._pause = retry_seconds
+
+    async def run(self) -> None:
+        """Take batches for ever."""
+        await self._prepared()
+        arrived: asyncio.Queue[port.Delivery] = asyncio.Queue()  # bounded by the credit
+        consumer = await self._joined(arrived)
+        try:
+            consumer.pull(_CREDIT)
+            while True:
+                deliveries = [await arrived.get()]
+                while not arrived.empty():
+                    deliveries.append(arrived.get_nowait())
+                await self._take(deliveries)
+                consumer.pull(len(deliveries))
+        finally:
+            await _hand_back(consumer, arrived)
+
+    async def _prepared(self) -> None:
+        while True:
+            try:
+                await self._store.ensure(EXECUTIONS)
+                await self._bus.ensure_stream(streams.EVENTS)
+            except errors.TemporaryError as error:
+                await self._wait(error)
+            else:
+                return
+
+    async def _joined(self, arrived: asyncio.Queue[port.Delivery]) -> port.Consumer:
+        while True:
+            try:
+                return await self._bus.consume(CONSUMER, arrived.put_nowait)
+            except errors.TemporaryError as error:
+                await self._wait(error)
+
+    async def _take(self, deliveries: Sequence[port.Delivery]) -> None:
+        """Store what the deliveries hold and settle each of them."""
+        documents: list[Document] = []
+        good: list[port.Delivery] = []
+        for delivery in deliveries:
+            try:
+                documents += parse(delivery.data)
+            except codec.MalformedMessageError as error:
+                await self._give_up(delivery, str(error))
+            else:
+                good.append(delivery)
+        try:
+            if documents:
+                self._metrics.history_rows.inc(await self._store.insert_many(EXECUTIONS, documents))
+        except errors.TemporaryError as error:
+            for delivery in good:
+                await _settled(delivery.nak(delay=self._pause))
+            await self._wait(error)
+        except Exception as error:
+            log.exception("executions could not be stored", extra={"action": "history_failed"})
+            await self._split(good, error)
+        else:
+            self._pause = self._retry_seconds
+            for delivery in good:
+                await _settled(delivery.ack())
+
+    async def _split(self, deliveries: Sequence[port.Delivery], error: Exception) -> None:
+        """After an unknown fault: try batches one by one, and give up the one that stays at fault."""
+        if len(deliveries) > 1:
+            for delivery in deliveries:
+                await self._take([delivery])
+        elif deliveries[0].deliveries >= _MAX_DELIVERIES:
+            await self._give_up(deliveries[0], f"{type(error).__name__}: {error}")
+        else:
+            await _settled(deliveries[0].nak(delay=self._retry_seconds))
+
+    async def _give_up(self, delivery: port.Delivery, reason: str) -> None:
+        """Dead-letter a message and end its deliveries."""
+        letter = DeadLetter(
+            subject=delivery.subject,
+            reason=reason,
+            data=delivery.data[: max(self._bus.max_payload - _ENVELOPE_BYTES, 0)],
+            source=f"registry {self._replica}",
+            at=self._clock.now(),
+        )
+        try:
+            await self._bus.append(
+                subjects.DEAD_LETTER, codec.encode(letter), message_id=f"{CONSUMER.name}@{delivery.sequence}"
+            )
+        except errors.TemporaryError:
+            await _settled(delivery.nak(delay=self._pause))
+            return
+        await _settled(delivery.term())
+        self._metrics.dead_letters.inc()
+        log.warning(
+            "a batch of executions was given up: %s",
+            reason,
+            extra={"action": "message_dead_lettered", "subject": delivery.subject},
+        )
+
+    async def _wait(self, error: errors.TemporaryError) -> None:
+        if self._pause == self._retry_seconds:
+            log.warning("executions wait: %s", error, extra={"action": "history_waits"})
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, 30.0)
+
+
+def parse(data: bytes) -> list[Document]:
+    """Return the documents of the executions that an `ExecutionBatch` holds.
+
+    Raises:
+        codec.MalformedMessageError: it is not one.
+    """
+    batch = codec.decode(_Batch, data)
+    if not isinstance(batch.executions, list):
+        raise codec.MalformedMessageError(record="ExecutionBatch", where="executions", fault="expected a list")
+    return [_document(item) for item in cast("list[Any]", batch.executions)]
+
+
+def _document(item: Any) -> Document:
+    if type(item) is not dict:
+        raise codec.MalformedMessageError(record="Execution", where="", fault="expected a map")
+    document = cast("Document", item)
+    written_here = tuple(document) == _NAMES and tuple(map(type, document.values())) == _TYPES
+    if not written_here or document[codec.VERSION_FIELD] != _VERSION:
+        document = codec.to_document(codec.from_document(Execution, document))
+    document["_id"] = document["id"]
+    return document
+
+
+async def _hand_back(consumer: port.Consumer, arrived: asyncio.Queue[port.Delivery]) -> None:
+    with contextlib.suppress(errors.TemporaryError):
+        await consumer.stop()
+    while not arrived.empty():
+        await _settled(arrived.get_nowait().nak())
+
+
+async def _settled(settling: Any) -> None:
+    """Settle a delivery; without the server it comes again by itself, and storing it twice does no harm."""
+    with contextlib.suppress(errors.TemporaryError):
+        await settling

@@ -1,0 +1,162 @@
+"""Builds the registry: the only place that chooses its adapters."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from datetime import timedelta
+from functools import partial
+
+from libs import errors, lifecycle, settings
+from libs.bus import jetstream, port, rpc
+from libs.clock import SystemClock
+from libs.lifecycle import Service
+from libs.secrets import KeyRing
+from libs.storage.port import Store
+from libs.telemetry import ops
+from services.registry.catalog import Sealer
+from services.registry.deployments import Deployments
+from services.registry.functions import Functions
+from services.registry.handlers import Handlers
+from services.registry.history import History
+from services.registry.metrics import Metrics
+from services.registry.projection import Projection
+from services.registry.pruning import Pruning
+from services.registry.readiness import Readiness
+from services.registry.retention import Retention
+from services.registry.settings import RegistrySettings
+from services.registry.source.folder import FolderSource, Options
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 2.0
+
+
+def main() -> int:
+    """Run the registry until it is told to stop; return the exit code."""
+    chosen = settings.load(RegistrySettings)
+    try:
+        sealer = _sealer(chosen)
+    except ValueError as error:
+        sys.stderr.write(f"fnbus: setting FNBUS_SECRET_KEYS: {error}\n")
+        return 2
+    return lifecycle.run("registry", chosen, partial(build, chosen, sealer))
+
+
+async def build(chosen: RegistrySettings, sealer: Sealer, service: Service) -> None:
+    """Connect, start everything, and push every undo on the service's stack."""
+    metrics, readiness = Metrics(), Readiness()
+    app = ops.OpsApp(service="registry", readiness=readiness.missing, metrics=metrics.collector)
+    await ops.serve(service, app, host=chosen.ops_host, port=chosen.ops_port)
+    bus = await jetstream.connect(
+        url=chosen.nats_url, user=chosen.nats_user, password=chosen.nats_password.get_secret_value(), name="registry"
+    )
+    service.stack.push_async_callback(bus.close)
+    store = await _store(chosen)
+    service.stack.push_async_callback(store.close)
+    await start(service, bus=bus, store=store, sealer=sealer, chosen=chosen, metrics=metrics, readiness=readiness)
+
+
+async def start(
+    service: Service,
+    *,
+    bus: port.Bus,
+    store: Store,
+    sealer: Sealer,
+    chosen: RegistrySettings,
+    metrics: Metrics,
+    readiness: Readiness,
+) -> None:
+    """Start the parts on a bus and a store that are there; nothing of it needs either to answer now."""
+    clock = SystemClock()
+    functions = Functions(store=store, clock=clock)
+    deployments = Deployments(
+        functions=functions,
+        projection=Projection(bus=bus, bundles=functions.bundle, metrics=metrics),
+        sealer=sealer,
+        clock=clock,
+        metrics=metrics,
+        source=_source(chosen),
+        functions_root=chosen.functions_root,
+        reconcile_seconds=chosen.reconcile_seconds,
+    )
+
+    def on_state(connected: bool) -> None:  # noqa: FBT001  the port's own shape
+        if connected:
+            deployments.bus_is_back()
+
+    bus.on_state(on_state)
+    readiness.watch(bus=bus, store=store, deployments=deployments)
+    replica = f"{socket.gethostname()}-{os.getpid()}"
+    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=replica)
+    retention = Retention(
+        store=store, clock=clock, metrics=metrics, keep=timedelta(hours=chosen.history_hours), limit=chosen.history_max
+    )
+    pruning = Pruning(bus=bus, store=store, clock=clock, keep=chosen.versions_kept)
+    loops = (
+        service.spawn(readiness.run(), name="store ping"),
+        service.spawn(deployments.run(), name="deployments"),
+        service.spawn(history.run(), name="history"),
+        service.spawn(retention.run(), name="history retention"),
+        service.spawn(pruning.run(), name="version pruning"),
+    )
+    service.stack.push_async_callback(_end, loops)
+    server = rpc.Server(bus, "registry", service.tasks)
+    service.stack.push_async_callback(server.stop)
+    await Handlers(bus=bus, store=store).serve(server)
+
+
+def _source(chosen: RegistrySettings) -> FolderSource | None:
+    if chosen.functions_root is None:
+        return None
+    options = Options(
+        namespace_depth=chosen.namespace_depth, ignore_dirs=chosen.zero_config_ignore_dirs, force_url=chosen.force_url
+    )
+    return FolderSource(chosen.functions_root, options)
+
+
+async def _store(chosen: RegistrySettings) -> Store:
+    """Open the store, as soon as it can be."""
+    told = False
+    while True:
+        try:
+            return await _open(chosen)
+        except errors.UnavailableError as error:
+            if not told:
+                log.warning("the store cannot be opened yet: %s", error, extra={"action": "store_gone"})
+            told = True
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _open(chosen: RegistrySettings) -> Store:
+    url = chosen.mongo_url.get_secret_value()
+    if url:
+        from libs.storage.mongo import MongoStore  # an embedded platform runs without the driver
+
+        return await MongoStore.open(url, database="fnbus_registry")
+    from libs.storage.sqlite import SqliteStore
+
+    return await SqliteStore.open(chosen.data_dir / "registry.sqlite3")
+
+
+async def _end(loops: tuple[asyncio.Task[None], ...]) -> None:
+    """End the loops while bus and store are still there for what they have under way."""
+    for loop in loops:
+        loop.cancel()
+    await asyncio.wait(loops)
+
+
+class _NoKeys:
+    """Stands where a key ring is not configured: functions without environment values need none."""
+
+    def seal(self, plaintext: bytes, *, context: str) -> bytes:
+        raise errors.PermanentError("fn.env.json cannot be kept: FNBUS_SECRET_KEYS is not set")
+
+    def open(self, sealed: bytes, *, context: str) -> bytes:
+        raise errors.PermanentError("FNBUS_SECRET_KEYS is not set")
+
+
+def _sealer(chosen: RegistrySettings) -> Sealer:
+    text = chosen.secret_keys.get_secret_value()
+    return KeyRing.parse(text) if text else _NoKeys()
