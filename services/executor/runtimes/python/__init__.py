@@ -32,7 +32,7 @@ class PythonRuntime:
         interpreter = _interpreter()
         return GuestCommand(
             argv=(str(interpreter), "-I", "-S", "-B", "-X", "utf8=1", str(_PROGRAM)),
-            visible=(_PROGRAM, _PACKAGE, *_installation(interpreter)),
+            visible=(_HERE, *_installation(interpreter)),
         )
 
 
