@@ -75,6 +75,18 @@ class FrameError(errors.PermanentError, ValueError):
     """The guest sent bytes that are not the protocol; the worker cannot be trusted any more."""
 
 
+class FrameTooLargeError(FrameError):
+    """The guest announced a frame beyond the cap.
+
+    Attributes:
+        type: type of that frame.
+    """
+
+    def __init__(self, *, type: int, length: int, limit: int) -> None:  # noqa: A002  the field's own name
+        super().__init__(f"frame of {length} bytes, at most {limit}")
+        self.type = type
+
+
 def encode(frame: Frame) -> bytes:
     """Return the frame's bytes."""
     return b"".join(
@@ -121,7 +133,8 @@ class Decoder:
         """Take bytes and yield each frame that is complete.
 
         Raises:
-            FrameError: a length is impossible or the type unknown. The decoder is of no use afterwards.
+            FrameTooLargeError: a frame is beyond the cap.
+            FrameError: a length is impossible or the type unknown. The decoder is of no use after either.
         """
         buffer = self._buffer
         buffer += data
@@ -129,10 +142,12 @@ class Decoder:
         try:
             while len(buffer) - start >= HEADER.size:
                 length, kind, flags, status, call, head, cpu_us, peak_kib = HEADER.unpack_from(buffer, start)
-                if length < FIXED_SIZE + head or length > self._max_frame:
-                    raise FrameError(f"impossible frame: length {length}, head {head}, at most {self._max_frame}")
+                if length < FIXED_SIZE + head:
+                    raise FrameError(f"impossible frame: length {length}, head {head}")
                 if not _FIRST_TYPE <= kind <= _LAST_TYPE:
                     raise FrameError(f"unknown frame type {kind}")
+                if length > self._max_frame:
+                    raise FrameTooLargeError(type=kind, length=length, limit=self._max_frame)
                 end = start + LENGTH_SIZE + length
                 if len(buffer) < end:
                     break

@@ -25,6 +25,8 @@ class Launch:
     env: Mapping[str, str]
     """The whole environment of the first process."""
     cwd: str
+    tells: bool = False
+    """Whether the first process writes to `info_fd`; else it does not inherit it."""
 
 
 class Sandbox(Protocol):

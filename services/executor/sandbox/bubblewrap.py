@@ -56,7 +56,7 @@ class Bubblewrap:
         for name, value in (*base.GUEST_ENV, *command.env):
             argv += ("--setenv", name, value)
         argv += ("--ro-bind", str(code), CODE_ROOT, "--chdir", CODE_ROOT, "--remount-ro", "/")
-        return base.Launch(argv=(*argv, "--", *command.argv, str(guest_fd)), env={}, cwd="/")
+        return base.Launch(argv=(*argv, "--", *command.argv, str(guest_fd)), env={}, cwd="/", tells=True)
 
     def confine(self, pid: int) -> None:
         """Leave limits to the namespaces: the guest is not a child of `pid` that could be reached before it runs."""
