@@ -1,0 +1,1 @@
+"""The gateway: HTTP in; matches, admits, puts the call on the bus, answers."""

@@ -1,0 +1,5 @@
+"""Run the gateway: `python -m services.gateway`."""
+
+from services.gateway.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,137 @@
+"""What goes out: a reply, a failure or a refusal as status, headers and body. Pure."""
+
+import re
+from typing import Any, NamedTuple, cast
+
+import orjson
+
+from libs.messages import calls
+from libs.messages.calls import FailureCode, ReplyKind
+from services.gateway.calls import Outcome, Trouble
+
+type AsgiHeaders = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain")
+_DROPPED = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "date", "server"})
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_CACHED_HEAD_BYTES = 512
+_CACHED_HEADS = 512
+_MIN_STATUS = 200
+_MAX_STATUS = 599
+
+CLIENT_GONE = 499
+"""For counts and traces only: nobody is there to read it."""
+
+
+class Refusal(Exception):  # noqa: N818  not a fault of ours
+    """A request is answered without running the function.
+
+    Attributes:
+        status: HTTP status.
+        text: the error, as FastFN words it.
+        headers: further response headers.
+        more: further keys of the error's body.
+    """
+
+    def __init__(self, status: int, text: str, *headers: tuple[bytes, bytes], **more: Any) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+        self.more = more
+
+
+class Failed(NamedTuple):
+    """There is no answer from the guest."""
+
+    status: int
+    text: str
+    retry: bool = False
+    """Whether trying again may help."""
+
+
+_TROUBLES = {
+    Trouble.NO_RESPONDERS: Failed(503, "runtime unavailable", retry=True),
+    Trouble.DISCONNECTED: Failed(503, "runtime unavailable", retry=True),
+    Trouble.TIMEOUT: Failed(504, "runtime timeout"),
+    Trouble.CLIENT_GONE: Failed(CLIENT_GONE, "client closed request"),
+    Trouble.MALFORMED: Failed(502, "invalid runtime response"),
+    Trouble.TOO_LARGE: Failed(413, "payload too large"),
+}
+
+
+def failure(outcome: Outcome, *, overflow_status: int) -> Failed | None:
+    """Return how a call failed, or None when the guest answered."""
+    if isinstance(outcome, Trouble):
+        return _TROUBLES[outcome]
+    if outcome.kind is ReplyKind.ANSWER:
+        return None if _MIN_STATUS <= outcome.status <= _MAX_STATUS else Failed(502, "invalid runtime response")
+    if outcome.kind is ReplyKind.BUSY:
+        return Failed(overflow_status, "worker pool overflow", retry=True)
+    match outcome.code:
+        case FailureCode.TIMEOUT:
+            return Failed(504, "runtime timeout")
+        case FailureCode.INVALID_RESPONSE:
+            return Failed(502, "invalid runtime response")
+        case FailureCode.TOO_LARGE:
+            return Failed(502, "runtime error: response too large")
+        case FailureCode.UNKNOWN_VERSION | FailureCode.UNAVAILABLE:
+            return Failed(503, "runtime unavailable", retry=True)
+        case _:
+            return Failed(502, f"runtime error: {outcome.message or outcome.code.value or 'unknown'}")
+
+
+def error_body(text: str, request_id: str, **more: Any) -> bytes:
+    """Return the JSON body that all errors have."""
+    return orjson.dumps({"error": text, "request_id": request_id} | more)
+
+
+class Heads:
+    """Answer heads to response headers; short heads are remembered, for most answers of a function have the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, AsgiHeaders] = {}
+
+    def headers(self, reply: calls.Reply) -> AsgiHeaders | None:
+        """Return the response headers of an answer, or None when its head is not a list of [name, value]."""
+        head = reply.head
+        headers = self._known.get(head)
+        if headers is None:
+            headers = parse_head(head)
+            if headers is None:
+                return None
+            if len(head) <= _CACHED_HEAD_BYTES:
+                if len(self._known) >= _CACHED_HEADS:
+                    self._known.clear()
+                self._known[head] = headers
+        if reply.body and not any(name == b"content-type" for name, _ in headers):
+            return [*headers, _TEXT]
+        return headers
+
+
+def parse_head(head: bytes) -> AsgiHeaders | None:
+    """Return an answer's head as headers without those the server itself decides; None when it is not a head."""
+    try:
+        loaded: object = orjson.loads(head) if head else []
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(loaded, list):
+        return None
+    headers: AsgiHeaders = []
+    for pair in cast("list[object]", loaded):
+        match pair:
+            case [str(name), str(value)] if _NAME.fullmatch(name) and _VALUE.fullmatch(value):
+                if name.lower() not in _DROPPED:
+                    headers.append((name.lower().encode("ascii"), _encode(value)))
+            case _:
+                return None
+    return headers
+
+
+def _encode(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")

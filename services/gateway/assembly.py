@@ -1,0 +1,129 @@
+"""The gateway's parts put together, whatever the bus."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import uvicorn
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from libs.bus import port
+from libs.clock import Clock, SystemClock
+from libs.lifecycle import Service
+from libs.telemetry.ops import EmbeddedServer, OpsApp
+from libs.telemetry.tracing import Tracing
+from services.gateway.app import create_app
+from services.gateway.calls import Caller
+from services.gateway.catalogue import Catalogue, Executors
+from services.gateway.connection import Connection
+from services.gateway.dialects.fastfn.plane import Plane
+from services.gateway.edge import Edge
+from services.gateway.metrics import GatewayCollector, Meter
+from services.gateway.requests import Origin
+from services.gateway.settings import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+_FIRST_CATALOGUE_SECONDS = 2.0
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A gateway that serves."""
+
+    edge: Edge
+    """Its ASGI application."""
+    catalogue: Catalogue
+    executors: Executors
+    caller: Caller
+    port: int
+    """Where it listens."""
+
+
+async def start(
+    service: Service, bus: port.Bus, settings: GatewaySettings, tracer: Tracing, *, clock: Clock | None = None
+) -> Gateway:
+    """Start a gateway as a part of `service`; what it started is undone by the service's stack.
+
+    Raises:
+        errors.PermanentError: the address cannot be bound.
+    """
+    catalogue = Catalogue(max_body_bytes=settings.max_body_bytes)
+    executors = Executors(clock or SystemClock())
+    caller = Caller(bus, service.tasks)
+    meter = Meter()
+    origin = Origin(settings.trusted_proxies)
+    for subscription in (await executors.start(bus), await caller.start()):
+        service.stack.push_async_callback(subscription.unsubscribe)
+    service.spawn(caller.run(), name="call sweep")
+    service.spawn(catalogue.follow(bus), name="catalogue")
+
+    metrics = CollectorRegistry()
+    ProcessCollector(registry=metrics)
+    PlatformCollector(registry=metrics)
+    GCCollector(registry=metrics)
+    metrics.register(
+        GatewayCollector(
+            meter=meter,
+            gates=catalogue.gates.called,
+            in_flight=lambda: caller.in_flight,
+            bus_connected=lambda: bus.connected,
+            functions=lambda: len(catalogue.table.names),
+        )
+    )
+    plane = Plane(
+        bus=bus,
+        catalogue=catalogue,
+        executors=executors,
+        caller=caller,
+        tracer=tracer,
+        max_body_bytes=settings.max_body_bytes,
+        jobs_enabled=settings.jobs_enabled,
+    )
+    control = create_app(
+        plane=plane,
+        ops=OpsApp(service="gateway", readiness=plane.missing, metrics=metrics),
+        origin=origin,
+        admin_token=settings.admin_token.get_secret_value(),
+    )
+    edge = Edge(
+        table=catalogue.table,
+        caller=caller,
+        control=control,
+        origin=origin,
+        tracer=tracer,
+        meter=meter,
+        max_in_flight=settings.max_in_flight,
+    )
+    await _first_catalogue(catalogue)
+    server = EmbeddedServer(
+        uvicorn.Config(
+            edge,
+            host=settings.http_host,
+            port=settings.http_port,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, int(settings.drain_seconds)),
+        )
+    )
+    await server.start(service)
+    log.info("listening", extra={"action": "listening", "host": settings.http_host, "port": server.bound_port})
+    return Gateway(edge=edge, catalogue=catalogue, executors=executors, caller=caller, port=server.bound_port)
+
+
+async def _first_catalogue(catalogue: Catalogue) -> None:
+    """Wait a little for the catalogue, so that a restarted gateway knows its routes when it starts to listen."""
+    try:
+        async with asyncio.timeout(_FIRST_CATALOGUE_SECONDS):
+            await catalogue.complete.wait()
+    except TimeoutError:
+        log.warning("starting without a catalogue", extra={"action": "catalog_late"})

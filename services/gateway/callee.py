@@ -1,0 +1,66 @@
+"""Everything about a version that is the same for all calls to it, made once when the catalogue changes."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from libs.messages import heads, subjects
+from libs.messages.catalog import FunctionEntry, VersionEntry
+from services.gateway.admission import Gate
+
+type AsgiHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """A version, ready to be called."""
+
+    function: FunctionEntry
+    version: VersionEntry
+    gate: Gate
+    subject: str
+    """Where its calls go."""
+    context: orjson.Fragment
+    """Its part of `event.context`, as JSON."""
+    budget_ms: int
+    max_body_bytes: int
+    pinned: str
+    """Its label, when it is not the default one."""
+    debug_headers: AsgiHeaders
+    """Headers that name it, when its policy asks for them."""
+
+
+def bind(function: FunctionEntry, version: VersionEntry, gate: Gate, *, max_body_bytes: int) -> Callee:
+    """Make a version callable.
+
+    Args:
+        function: whose version it is.
+        version: what is to be called.
+        gate: who counts its calls.
+        max_body_bytes: the platform's own cap on bodies.
+    """
+    policy = version.policy
+    return Callee(
+        function=function,
+        version=version,
+        gate=gate,
+        subject=subjects.invoke(runtime=function.runtime, namespace=function.namespace, function=function.name),
+        context=heads.static_context(function, version),
+        budget_ms=policy.timeout_ms,
+        max_body_bytes=min(policy.max_body_bytes, max_body_bytes),
+        pinned=version.label if version.label != "default" else "",
+        debug_headers=_debug_headers(function, version) if policy.include_debug_headers else (),
+    )
+
+
+def _debug_headers(function: FunctionEntry, version: VersionEntry) -> AsgiHeaders:
+    pool = version.policy.worker_pool
+    named = {
+        "x-fn-runtime": function.runtime,
+        "x-fn-runtime-routing": "queue_group",
+        "x-fn-function": function.name,
+        "x-fn-version": version.label,
+        "x-fn-worker-pool-max-workers": str(pool.max_workers or version.policy.max_concurrency),
+        "x-fn-worker-pool-max-queue": str(pool.max_queue),
+    }
+    return tuple((name.encode(), value.encode("ascii", "replace")) for name, value in named.items())

@@ -1,0 +1,1 @@
+"""FastFN's control plane: `/_fn/*`."""

@@ -1,0 +1,68 @@
+"""`GET /_fn/executions`: what ran, how it ended, and what it wrote."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from libs.bus import rpc
+from libs.messages import executions, subjects
+from services.gateway.dialects.fastfn.plane import Plane
+from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis, number
+
+_DEFAULT_LIMIT = 50
+_MAX_LIMIT = 500
+
+
+def listing(plane: Plane) -> Handler:
+    """Return the endpoint that lists the newest executions, of one function when `function` names it."""
+
+    async def endpoint(request: Request) -> Response:
+        ask = executions.ExecutionList(
+            function=request.query_params.get("function", ""),
+            limit=number(request, "limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT),
+        )
+        found = await rpc.call(plane.bus, subjects.rpc("registry", "executions"), ask, executions.Executions)
+        return json_response({"executions": [_shape(each) for each in found.executions]})
+
+    return endpoint
+
+
+def one(plane: Plane) -> Handler:
+    """Return the endpoint that shows one execution by its request id."""
+
+    async def endpoint(request: Request) -> Response:
+        ask = executions.ExecutionGet(id=request.path_params["id"])
+        return json_response(
+            _shape(await rpc.call(plane.bus, subjects.rpc("registry", "execution"), ask, executions.Execution))
+        )
+
+    return endpoint
+
+
+def _shape(each: executions.Execution) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "runtime": each.runtime,
+        "name": each.function,
+        "version": each.version,
+        "digest": each.digest,
+        "kind": each.kind.value,
+        "executor": each.executor,
+        "started_at_ms": millis(each.started_at),
+        "status": each.status,
+        "code": each.code.value or None,
+        "error": each.error or None,
+        "cold": each.cold,
+        "queue_ms": each.queue_us / 1000,
+        "cold_ms": each.cold_us / 1000,
+        "run_ms": each.run_us / 1000,
+        "cpu_ms": each.cpu_us / 1000,
+        "peak_kib": each.peak_kib,
+        "bytes_in": each.bytes_in,
+        "bytes_out": each.bytes_out,
+        "stdout": each.stdout,
+        "stderr": each.stderr,
+        "truncated": each.truncated,
+        "trace_id": each.trace_id or None,
+    }

@@ -1,0 +1,191 @@
+"""`GET /_fn/health` and `GET /_fn/catalog` (contract 2.13).
+
+Health costs the same however many functions there are: it counts, and lists only functions that this gateway has called.
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from libs.messages.calls import Heartbeat
+from libs.messages.catalog import FunctionEntry, Policy
+from services.gateway.admission import Gate
+from services.gateway.callee import Callee
+from services.gateway.dialects.fastfn.plane import Plane
+from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis
+from services.gateway.routing.index import DEFAULT_LABEL, RUNTIME_ORDER
+from services.gateway.routing.table import METHODS, Target
+
+_MAX_STATES = 200
+_DEFAULTS = Policy()
+
+
+def health(plane: Plane) -> Handler:
+    """Return the endpoint that tells how things are: 200 as soon as calls can be taken, 503 before."""
+
+    async def endpoint(_: Request) -> Response:
+        table = plane.catalogue.table
+        called = plane.catalogue.gates.called()
+        warm = sum(gate.warmed for gate in called)
+        shed = sum(gate.shed for gate in called)
+        alive = plane.alive()
+        missing = plane.missing() or ("" if alive else "no executor is there")
+        runtimes = _runtimes(alive)
+        content: dict[str, Any] = {
+            **_heading(plane),
+            "socket_base_dir": "",
+            "hot_reload": {"enabled": True, "watchdog": {"enabled": True, "active": True, "backend": "registry"}},
+            "routing": {"mapped_routes": len(table) - len(table.conflicts), "mapped_route_conflicts": len(table.conflicts)},
+            "functions": {
+                "summary": {
+                    "total": len(table.names),
+                    "warm": warm,
+                    "stale": 0,
+                    "cold": max(0, len(table.names) - warm),
+                    "keep_warm_enabled": 0,
+                    "pool_enabled": len(table.names),
+                    "pool_active": sum(gate.in_flight for gate in called),
+                    "pool_queued": 0,
+                    "pool_queue_drops": shed,
+                    "pool_queue_overflow_drops": shed,
+                    "pool_queue_timeout_drops": 0,
+                },
+                "states": [_state(gate) for gate in called[:_MAX_STATES]],
+            },
+            "runtimes": runtimes,
+            "executors": [_executor(each) for each in alive],
+            "bus": {"connected": plane.bus.connected},
+            "status": missing or "ok",
+        }
+        # The reference shows the runtimes at the top, FastFN itself under `runtimes`: both readings hold (decision 8).
+        return json_response(runtimes | content, 503 if missing else 200)
+
+    return endpoint
+
+
+def catalog(plane: Plane) -> Handler:
+    """Return the endpoint that shows every route and function, and what does not work as written."""
+
+    async def endpoint(_: Request) -> Response:
+        table = plane.catalogue.table
+        meta = plane.catalogue.meta
+        runtimes = _runtimes(plane.alive())
+        functions: dict[str, list[dict[str, Any]]] = {}
+        for function in table.names.functions():
+            if not function.file_route:
+                functions.setdefault(function.runtime, []).append(_function(function))
+        for name in functions.keys() - runtimes.keys():
+            runtimes[name] = _runtime(())
+        content = {
+            "generated_at": millis(meta.generated_at) if meta else None,
+            **_heading(plane),
+            "mapped_routes": {text: [_route(target) for target in targets] for text, targets in sorted(table.patterns())},
+            "mapped_route_conflicts": dict.fromkeys(sorted(table.conflicts), True),
+            "runtimes": {
+                name: runtime | {"functions": sorted(functions.get(name, []), key=lambda each: each["name"])}
+                for name, runtime in runtimes.items()
+            },
+            "problems": [{"path": problem.path, "message": problem.message} for problem in (meta.problems if meta else ())],
+        }
+        return json_response(content)
+
+    return endpoint
+
+
+def _heading(plane: Plane) -> dict[str, Any]:
+    meta = plane.catalogue.meta
+    return {
+        "config_loaded_at": millis(meta.generated_at) if meta else None,
+        "defaults": {
+            "timeout_ms": _DEFAULTS.timeout_ms,
+            "max_concurrency": _DEFAULTS.max_concurrency,
+            "max_body_bytes": _DEFAULTS.max_body_bytes,
+        },
+        "functions_root": meta.functions_root if meta else "",
+        "runtime_order": list(RUNTIME_ORDER),
+    }
+
+
+def _runtimes(alive: list[Heartbeat]) -> dict[str, Any]:
+    names = sorted({name for each in alive for name in each.runtimes}, key=lambda name: (*RUNTIME_ORDER, name).index(name))
+    return {name: _runtime([each for each in alive if name in each.runtimes]) for name in names}
+
+
+def _runtime(executors: "list[Heartbeat] | tuple[()]") -> dict[str, Any]:
+    up = bool(executors)
+    sockets = [
+        {"index": at, "uri": f"executor:{each.executor}", "up": True, "reason": "ok"}
+        for at, each in enumerate(executors, start=1)
+    ]
+    return {
+        "socket": sockets[0]["uri"] if sockets else "",
+        "sockets": sockets,
+        "routing": "queue_group",
+        "timeout_ms": _DEFAULTS.timeout_ms,
+        "health": {"up": up, "reason": "ok" if up else "no executor"},
+    }
+
+
+def _executor(each: Heartbeat) -> dict[str, Any]:
+    return {
+        "id": each.executor,
+        "runtimes": list(each.runtimes),
+        "isolation": each.isolation,
+        "workers": each.workers,
+        "busy": each.busy,
+        "waiting": each.waiting,
+        "limit": each.limit,
+    }
+
+
+def _state(gate: Gate) -> dict[str, Any]:
+    return {
+        "runtime": gate.runtime,
+        "name": gate.function,
+        **({"version": gate.label} if gate.label != DEFAULT_LABEL else {}),
+        "key": f"{gate.runtime}/{gate.function}@{gate.label}",
+        "state": "warm" if gate.warmed else "cold",
+        "worker_pool": {
+            "max_workers": gate.limit,
+            "active": gate.in_flight,
+            "queued": 0,
+            "queue_drops": {"overflow": gate.shed, "timeout": 0, "total": gate.shed},
+        },
+    }
+
+
+def _route(target: Target[Callee]) -> dict[str, Any]:
+    callee = target.owner
+    return {
+        "runtime": callee.function.runtime,
+        "fn_name": callee.function.name,
+        **({"version": callee.version.label} if callee.version.label != DEFAULT_LABEL else {}),
+        "methods": [method for method in METHODS if method in target.methods],
+        "source_rank": target.rank,
+        **({"allow_hosts": list(target.hosts)} if target.hosts else {}),
+        "force_url": target.force_url,
+    }
+
+
+def _function(function: FunctionEntry) -> dict[str, Any]:
+    default = next((version for version in function.versions if version.label == DEFAULT_LABEL), None)
+    return {
+        "name": function.name,
+        "has_default": default is not None,
+        "versions": [version.label for version in function.versions if version.label != DEFAULT_LABEL],
+        "policy": _policy(default.policy) if default else {},
+        "versions_policy": {
+            version.label: _policy(version.policy) for version in function.versions if version.label != DEFAULT_LABEL
+        },
+    }
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    return {
+        "timeout_ms": policy.timeout_ms,
+        "max_concurrency": policy.max_concurrency,
+        "max_body_bytes": policy.max_body_bytes,
+        "include_debug_headers": policy.include_debug_headers,
+        "methods": list(policy.methods),
+    }

@@ -1,0 +1,95 @@
+"""`POST /_fn/invoke` (contract 2.8a): run a function by name; what a public call enforces is enforced here too."""
+
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from libs.messages import calls, heads
+from libs.telemetry import tracing
+from services.gateway import answers
+from services.gateway.answers import Refusal
+from services.gateway.dialects.fastfn import jobs, submission, targets
+from services.gateway.dialects.fastfn.plane import Plane
+from services.gateway.dialects.fastfn.shapes import Handler, error_response, json_response, read_body
+
+_AGENT = "fastfn-console-invoke"
+_JSON_OVERHEAD = 2
+_PERCENT_SAFE = "/:@!$&'()*+,;=-._~"
+
+
+def invoke(plane: Plane) -> Handler:
+    """Return the endpoint that runs a function and answers with an envelope."""
+
+    async def endpoint(request: Request) -> Response:
+        began = time.perf_counter()
+        wanted = submission.parse(await read_body(request, limit=plane.max_body_bytes * _JSON_OVERHEAD))
+        place = targets.resolve(plane.catalogue.table, wanted, without_route=True)
+        given = tracing.parse(request.headers.get("traceparent", ""))
+        trace = given.child() if given else tracing.start()
+        callee = place.callee
+        gate = callee.gate
+        if not gate.enter():
+            gate.shed += 1
+            raise Refusal(gate.overflow_status, "worker pool overflow", (b"retry-after", b"1"))
+        try:
+            outcome = await plane.caller.call(
+                callee.subject,
+                _invocation(wanted, place, trace, client=request.client.host if request.client else ""),
+                traceparent=trace.header(),
+            )
+        finally:
+            gate.leave()
+        latency = round((time.perf_counter() - began) * 1000, 3)
+        failed = answers.failure(outcome, overflow_status=gate.overflow_status)
+        if failed is not None or not isinstance(outcome, calls.Reply):
+            failed = failed or answers.Failed(502, "invalid runtime response")
+            return error_response(
+                failed.status, failed.text, headers={"retry-after": "1"} if failed.retry else None, latency_ms=latency
+            )
+        return json_response(_envelope(outcome, place, latency), headers={"traceparent": trace.header()})
+
+    return endpoint
+
+
+def _envelope(reply: calls.Reply, place: targets.Place, latency_ms: float) -> dict[str, Any]:
+    return {
+        "status": reply.status,
+        "latency_ms": latency_ms,
+        "route": place.route,
+        "route_template": place.template,
+        "headers": jobs.head_of(reply.head),
+    } | jobs.text_or_base64(reply.body)
+
+
+def _invocation(
+    wanted: submission.Submission, place: targets.Place, trace: tracing.TraceContext, *, client: str
+) -> calls.Invocation:
+    callee = place.callee
+    function = callee.function
+    request_id = heads.request_id("invoke")
+    return calls.Invocation(
+        id=request_id,
+        namespace=function.namespace,
+        function=function.name,
+        runtime=function.runtime,
+        version=callee.version.label,
+        digest=callee.version.digest,
+        budget_ms=callee.budget_ms,
+        head=heads.encode(
+            id=request_id,
+            method=wanted.method,
+            path=place.route,
+            raw_path=place.route,
+            query=wanted.query,
+            headers=wanted.headers,
+            params=place.params,
+            client={"ip": client, "ua": _AGENT},
+            context=callee.context,
+            traceparent=trace.handler().header(),
+            pinned=callee.pinned,
+            user=wanted.context,
+        ),
+        body=wanted.body,
+    )

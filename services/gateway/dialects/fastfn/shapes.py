@@ -1,0 +1,69 @@
+"""Responses and bodies in FastFN's form, shared by its endpoints."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from libs.clock import epoch_ms
+from services.gateway.answers import Refusal
+
+type Handler = Callable[[Request], Awaitable[Response]]
+"""An endpoint."""
+
+_JSON = "application/json"
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return `content` as a JSON response."""
+    return Response(orjson.dumps(content), status, headers, _JSON)
+
+
+def error_response(status: int, text: str, /, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """Return an error with FastFN's text; `more` are further keys."""
+    return json_response({"error": text} | more, status, headers)
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    """Return a refusal as a response."""
+    return error_response(
+        refusal.status, refusal.text, headers={name.decode(): value.decode() for name, value in refusal.headers}, **refusal.more
+    )
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """Return the request's body.
+
+    Raises:
+        Refusal: 413, it is larger than `limit` bytes, by its header or by its bytes.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise Refusal(413, "payload too large")
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise Refusal(413, "payload too large")
+    return b"".join(pieces)
+
+
+def number(request: Request, name: str, *, default: int, most: int) -> int:
+    """Return a query parameter as a number from 1 to `most`; what is not a number counts as not given."""
+    text = request.query_params.get(name, "")
+    return min(max(int(text), 1), most) if text.isdecimal() and len(text) < 10 else default
+
+
+def millis(moment: datetime | None) -> int | None:
+    """Return epoch milliseconds, None for no time."""
+    return epoch_ms(moment) if moment is not None else None
+
+
+def seconds(moment: datetime | None) -> int | None:
+    """Return epoch seconds, as FastFN's scheduler shows times, None for no time."""
+    return int(moment.timestamp()) if moment is not None else None

@@ -1,0 +1,1 @@
+"""Which function a request is for: paths, patterns and the route table, without I/O."""
