@@ -1,0 +1,104 @@
+"""The way to a gateway: HTTP, with faults as one clear line."""
+
+import ipaddress
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+import httpx
+
+from cli.errors import CommandError
+
+_TOKEN_HEADER = "x-fn-admin-token"  # noqa: S105  a header's name
+_TIMEOUT_SECONDS = 330.0
+"""Longer than a function may run: the gateway has the deadline."""
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a gateway is, and what opens its control plane."""
+
+    url: str
+    token: str = field(default="", repr=False)
+    """Empty: none is needed, as on the gateway's own machine."""
+
+
+class GatewayClient:
+    """A gateway's public routes and its `/_fn/*` API."""
+
+    def __init__(self, at: Address) -> None:
+        """Talk to the gateway at this address; nothing is sent yet."""
+        self._url = at.url.rstrip("/")
+        self._token = [(_TOKEN_HEADER, at.token)] if at.token else []
+        try:
+            # A proxy of the environment cannot know what is on this machine.
+            self._http = httpx.Client(
+                base_url=self._url,
+                timeout=httpx.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS),
+                trust_env=not _on_this_machine(self._url),
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise CommandError(f"--url {at.url}: {error}") from None
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """Send a request and return whatever came back.
+
+        Raises:
+            CommandError: the gateway cannot be reached.
+        """
+        try:
+            return self._http.request(method, path, params=tuple(query) or None, headers=list(headers), content=content)
+        except httpx.ConnectError:
+            raise CommandError(f"no gateway at {self._url}: start one with `fnbus dev`, or name another with --url") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise CommandError(f"{self._url}{path}: {error}") from None
+        except httpx.HTTPError as error:
+            raise CommandError(f"the gateway at {self._url} did not answer: {error or type(error).__name__}") from None
+
+    def ask(self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: object = None) -> dict[str, Any]:
+        """Send a request to the `/_fn/*` API and return its JSON answer.
+
+        Raises:
+            CommandError: the gateway cannot be reached, or says no; its own words are the text.
+        """
+        pairs = [(name, str(value)) for name, value in (query or {}).items() if value not in (None, "")]
+        content = None if body is None else json.dumps(body).encode()
+        headers = [*self._token, *([] if body is None else [("content-type", "application/json")])]
+        answer = self.send(method, path, query=pairs, headers=headers, content=content)
+        try:
+            value: object = answer.json()
+        except ValueError:
+            raise CommandError(f"{self._url} is no fnbus gateway: {method} {path} answered {answer.status_code}") from None
+        found = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        if answer.is_error:
+            said = str(found.get("error") or f"the gateway answered {answer.status_code}")
+            raise CommandError(f"{said}: {found['detail']}" if found.get("detail") else said)
+        return found
+
+
+def _on_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

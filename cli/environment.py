@@ -1,0 +1,96 @@
+"""What each process of `fnbus dev` is told: its `FNBUS_*` variables, random credentials, the key ring of the state folder."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.errors import CommandError
+
+SERVICES = ("registry", "scheduler", "executor", "gateway")
+"""In the order in which they start; the bus comes before them."""
+STOP_ORDER = ("gateway", "scheduler", "executor", "registry", "nats-server")
+"""No new calls first, the bus last."""
+
+_KEEPS_SECRETS = frozenset({"registry", "executor"})
+_KEY_FILE = "secret-keys"
+_DRAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What all processes of one run have in common."""
+
+    functions: Path
+    """The functions folder."""
+    data: Path
+    """The state folder."""
+    host: str
+    port: int
+    """Where the gateway serves."""
+    secret_keys: str = field(repr=False)
+    passwords: Mapping[str, str] = field(repr=False)
+    """Of each service, for the bus; empty when the bus is not ours."""
+
+
+def passwords() -> dict[str, str]:
+    """Return a random password for each service, good for one run."""
+    return {name: secrets.token_urlsafe(24) for name in SERVICES}
+
+
+def nats_variables(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that `deploy/nats.conf` reads its passwords from."""
+    return {f"FNBUS_NATS_{name.upper()}_PASSWORD": password for name, password in chosen.items()}
+
+
+def variables(service: str, platform: Platform, *, nats_url: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a service's process.
+
+    Args:
+        service: which one.
+        platform: what all have in common.
+        nats_url: where the bus is.
+        inherited: the command's own environment, which they all get below that.
+    """
+    told = {
+        "FNBUS_DATA_DIR": str(platform.data),
+        "FNBUS_OPS_PORT": "0",
+        "FNBUS_EXIT_WITH_PARENT": "1",
+        "FNBUS_LOG_FORMAT": "json",
+        "FNBUS_DRAIN_SECONDS": str(_DRAIN_SECONDS),
+    }
+    if platform.passwords:
+        told |= {"FNBUS_NATS_URL": nats_url, "FNBUS_NATS_USER": service, "FNBUS_NATS_PASSWORD": platform.passwords[service]}
+    if service in _KEEPS_SECRETS:
+        told["FNBUS_SECRET_KEYS"] = platform.secret_keys
+    if service == "registry":
+        told["FNBUS_FUNCTIONS_ROOT"] = str(platform.functions)
+    if service == "gateway":
+        told |= {"FNBUS_HTTP_HOST": platform.host, "FNBUS_HTTP_PORT": str(platform.port)}
+    return {**inherited, **told}
+
+
+def secret_keys(data: Path) -> str:
+    """Return the key ring of the state folder, made at its first run: what was sealed must open at the next one.
+
+    Raises:
+        CommandError: its file cannot be read or written.
+    """
+    path = data / _KEY_FILE
+    try:
+        if path.exists():
+            return path.read_text().strip()
+        from libs.secrets import KeyRing  # only a first run needs to make keys
+
+        text = KeyRing.generate()
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        raise CommandError(f"cannot use {path}: {error.strerror}") from None
+    return text
+
+
+def own() -> dict[str, str]:
+    """Return the environment of this process, to be handed on."""
+    return dict(os.environ)

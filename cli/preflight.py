@@ -1,0 +1,85 @@
+"""What `fnbus dev` looks at before it starts anything.
+
+Each fault is one clear line, instead of a stack or of a platform that is half there.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+from cli.errors import CommandError
+
+LOCK_FILE = "lock"
+
+
+def check_folder(folder: Path) -> Path:
+    """Return the functions folder as an absolute path.
+
+    Raises:
+        CommandError: there is none, it is a file, or it cannot be read.
+    """
+    try:
+        found = folder.resolve()
+        if not found.exists():
+            raise CommandError(f"there is no folder {folder}")
+        if not found.is_dir():
+            raise CommandError(f"{folder} is not a folder")
+        with os.scandir(found) as entries:
+            next(entries, None)
+    except OSError as error:
+        raise CommandError(f"cannot read the folder {folder}: {_why(error)}") from None
+    return found
+
+
+def free_port(host: str, port: int) -> int:
+    """Return the port to serve on: the one asked for, or any free one for 0.
+
+    Raises:
+        CommandError: it is in use, not allowed, or the host is none of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway does: old connections do not count
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except socket.gaierror:
+        raise CommandError(f"--host {host}: there is no such host") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CommandError(f"port {port} is in use: end what uses it, or choose another with --port") from None
+        raise CommandError(f"cannot listen on {host}:{port}: {_why(error)}") from None
+
+
+@contextlib.contextmanager
+def hold_state(folder: Path) -> Generator[Path]:
+    """Hold the state folder for this run; yield its absolute path. The kernel lets go of it when this process ends.
+
+    Raises:
+        CommandError: another run holds it (its process id is named), or it cannot be made or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CommandError(f"cannot use the state folder {folder}: {_why(error)}") from None
+    with open(descriptor, "r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = lock.read().strip() or "unknown"
+            raise CommandError(
+                f"the state folder {folder} is in use by another run (process {holder}): end it, or choose another with --data"
+            ) from None
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield folder.resolve()
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

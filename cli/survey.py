@@ -1,0 +1,39 @@
+"""What this machine offers to functions: languages and isolation, asked of the executor's own code.
+
+Imported late: it loads the executor's runtimes, which most commands do not need.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs import errors
+from services.executor.runtimes.base import Availability, Runtime
+from services.executor.runtimes.installed import runtimes
+from services.executor.sandbox import choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """A language and whether functions in it can run here."""
+
+    name: str
+    availability: Availability
+
+
+async def languages() -> tuple[Language, ...]:
+    """Probe all runtimes at once; sorted as the executor has them."""
+    return tuple(await asyncio.gather(*(_probe(runtime) for runtime in runtimes())))
+
+
+async def isolation(state: Path) -> tuple[str, str]:
+    """Return how functions are kept apart here (`bubblewrap` or `process`), and why not better; files go below `state`."""
+    try:
+        sandbox = await choice.probe(state)
+    except errors.UnavailableError as error:
+        return "process", str(error)
+    return sandbox.name, ""
+
+
+async def _probe(runtime: Runtime) -> Language:
+    return Language(name=runtime.name, availability=await runtime.probe())
