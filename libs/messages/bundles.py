@@ -1,16 +1,21 @@
 """Digests of code: what makes a bundle and a version the same wherever they are computed."""
 
 import hashlib
+from collections.abc import Iterable
 
 from libs.messages.catalog import Bundle
 
 
 def bundle_digest(bundle: Bundle) -> str:
     """Return the sha-256 (hex) of a bundle's files, whatever their order."""
+    return digest_files((file.path, file.executable, hashlib.sha256(file.data).hexdigest()) for file in bundle.files)
+
+
+def digest_files(files: Iterable[tuple[str, bool, str]]) -> str:
+    """Return the digest of a bundle whose files are known by path, executable bit and sha-256 (hex) of their content."""
     digest = hashlib.sha256()
-    for file in sorted(bundle.files, key=lambda each: each.path):
-        content = hashlib.sha256(file.data).hexdigest()
-        digest.update(f"{file.path}\0{int(file.executable)}\0{content}\n".encode("utf-8", "surrogateescape"))
+    for path, executable, content in sorted(files):
+        digest.update(f"{path}\0{int(executable)}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -1,28 +1,27 @@
 """A functions folder on disk: reads it into a snapshot, hands out bundles, and says when it has changed.
 
-The meaning of what lies there is decided by `discover`; this is the shell around it that does the reading.
+The meaning of what lies there is decided by `discover`; this is the shell around it that does the reading. A file is
+read again only when its size, times or inode have changed, so that one saved file among thousands costs little.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from libs.messages import catalog
-from services.registry.source.environment import EnvValue
-from services.registry.source.found import FoundVersion
+from libs import errors
+from libs.messages import bundles, catalog
+from services.registry.source import config, environment, listing, tree, watching
+from services.registry.source.config import Config, Manifest
+from services.registry.source.discover import Options, discover
+from services.registry.source.environment import EnvFile, EnvValue
+from services.registry.source.found import Discovery, FoundFunction, FoundVersion
+from services.registry.source.listing import File, Listing
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a functions folder is read."""
-
-    namespace: str = "default"
-    namespace_depth: int = 3
-    """How many folders a function directory's name may have below its runtime's folder (FN_NAMESPACE_DEPTH)."""
-    ignore_dirs: tuple[str, ...] = ()
-    """Folder names that hold no routes, besides the built-in ones (FN_ZERO_CONFIG_IGNORE_DIRS)."""
-    force_url: bool = False
-    """Whether configured routes win over file routes everywhere (FN_FORCE_URL)."""
+RACY_NS = 100_000_000
+"""Nanoseconds: a file changed this shortly before it was read may change again without its times showing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +63,12 @@ class FolderSource:
         """Remember the folder; nothing is read yet."""
         self._root = root
         self._options = options or Options()
+        self._files: dict[str, File] = {}
+        self._digests: _Cache[str] = _Cache()
+        self._configs: _Cache[Config] = _Cache()
+        self._manifests: _Cache[Manifest] = _Cache()
+        self._envs: _Cache[EnvFile] = _Cache()
+        self._loading = asyncio.Lock()
 
     async def load(self) -> Snapshot:
         """Read the folder as it is now. Files that have not changed since the last load are not read again.
@@ -71,7 +76,8 @@ class FolderSource:
         Raises:
             errors.UnavailableError: the folder itself cannot be read; keep what was known.
         """
-        raise NotImplementedError
+        async with self._loading:
+            return await asyncio.to_thread(self._load)
 
     async def bundle(self, version: FoundVersion) -> catalog.Bundle:
         """Return the files of a version, for the bundle store; its digest is `LoadedVersion.bundle` unless they have changed.
@@ -79,11 +85,148 @@ class FolderSource:
         Raises:
             errors.TemporaryError: a file has changed or gone since the load; the next load has the news.
         """
-        raise NotImplementedError
+        return await asyncio.to_thread(self._bundle, version)
 
-    def watch(self) -> AsyncIterator[frozenset[str]]:
+    async def watch(self) -> AsyncIterator[frozenset[str]]:
         """Yield the relative paths of what changed, once it has come to rest; empty when only a rescan noticed. Endless.
 
-        Load after each; never raises for a folder that is gone, which is waited for.
+        Load after each; never raises for a folder that is gone, which is waited for. The first one may come at once.
         """
-        raise NotImplementedError
+        async for changed in watching.watch(self._root, is_news=self._is_news):
+            yield changed
+
+    async def _is_news(self) -> bool:
+        """Return whether the folder differs from what was loaded last."""
+
+        def differs() -> bool:
+            return {file.path: file for file in listing.scan(self._root).files} != self._files
+
+        async with self._loading:
+            try:
+                return await asyncio.to_thread(differs)
+            except errors.UnavailableError:
+                return False
+
+    def _load(self) -> Snapshot:
+        found = listing.scan(self._root)
+        files = {file.path: file for file in found.files}
+        problems: list[catalog.Problem] = []
+        configs = self._parse_all(found, tree.CONFIG, self._configs, config.parse_config, problems)
+        manifests = self._parse_all(found, tree.MANIFEST, self._manifests, config.parse_manifest, problems)
+        envs = self._parse_all(found, tree.ENV, self._envs, environment.parse_env, problems)
+        discovery = discover(found, configs, manifests, options=self._options)
+        used = {env_path for each in discovery.functions for version in each.versions if (env_path := version.env_path)}
+        problems.extend(problem for path in sorted(used & envs.keys()) for problem in envs[path].problems)
+        functions = [self._load_function(function, files, envs, problems) for function in discovery.functions]
+        self._files = files
+        self._digests.keep(files)
+        return _snapshot(discovery, [function for function in functions if function is not None], problems)
+
+    def _parse_all[T](
+        self,
+        found: Listing,
+        name: str,
+        cache: "_Cache[T]",
+        parse: Callable[[str, bytes], T],
+        problems: list[catalog.Problem],
+    ) -> dict[str, T]:
+        parsed: dict[str, T] = {}
+        for file in found.files:
+            if file.path.rpartition("/")[2] != name:
+                continue
+            try:
+                parsed[file.path] = cache.get(file, lambda path: parse(path, listing.read_small(self._root, path)))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(_unreadable(file.path, error))
+        cache.keep(parsed)
+        return parsed
+
+    def _load_function(
+        self, function: FoundFunction, files: Mapping[str, File], envs: Mapping[str, EnvFile], problems: list[catalog.Problem]
+    ) -> LoadedFunction | None:
+        versions: list[LoadedVersion] = []
+        for found in function.versions:
+            try:
+                digest = bundles.digest_files(
+                    (_inside(found, path), files[path].executable, self._digests.get(files[path], self._digest))
+                    for path in found.files
+                )
+            except OSError as error:
+                problems.append(_unreadable(error.filename or found.entrypoint, error))
+                continue
+            env = envs.get(found.env_path or "")
+            versions.append(LoadedVersion(found=found, bundle=digest, env=env.values if env is not None else {}))
+        if not versions:
+            return None
+        labels = {version.found.label for version in versions}
+        return LoadedFunction(
+            runtime=function.runtime,
+            name=function.name,
+            file_route=function.file_route,
+            versions=tuple(versions),
+            routes=tuple(route for route in function.routes if route.version in labels),
+        )
+
+    def _bundle(self, version: FoundVersion) -> catalog.Bundle:
+        files: list[catalog.BundleFile] = []
+        for path in version.files:
+            file = self._files.get(path)
+            try:
+                data = self._read(path)
+            except OSError as error:
+                raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
+            if file is None:
+                raise errors.TemporaryError(f"{path} has gone")
+            files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=file.executable))
+        return catalog.Bundle(files=tuple(sorted(files, key=lambda file: file.path)))
+
+    def _digest(self, path: str) -> str:
+        try:
+            return hashlib.sha256(self._read(path)).hexdigest()
+        except OSError as error:
+            error.filename = path
+            raise
+
+    def _read(self, path: str) -> bytes:
+        return listing.read_small(self._root, path, limit=tree.MAX_BUNDLE_BYTES)
+
+
+class _Cache[T]:
+    """What was made of files, kept as long as they do not change."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[File, T]] = {}
+
+    def get(self, file: File, make: Callable[[str], T]) -> T:
+        known = self._known.get(file.path)
+        if known is not None and known[0] == file:
+            return known[1]
+        value = make(file.path)
+        if time.time_ns() - max(file.mtime_ns, file.ctime_ns) > RACY_NS:
+            self._known[file.path] = (file, value)
+        return value
+
+    def keep(self, paths: Iterable[str]) -> None:
+        """Forget all files but these."""
+        self._known = {path: self._known[path] for path in paths if path in self._known}
+
+
+def _snapshot(discovery: Discovery, functions: list[LoadedFunction], problems: list[catalog.Problem]) -> Snapshot:
+    found = sorted({*discovery.problems, *problems}, key=lambda problem: (problem.path, problem.message))
+    return Snapshot(
+        namespace=discovery.namespace, functions=tuple(functions), conflicts=discovery.conflicts, problems=tuple(found)
+    )
+
+
+def _inside(version: FoundVersion, path: str) -> str:
+    """Return a file's path inside the bundle of a version."""
+    return path[len(version.root) + 1 :] if version.root else path
+
+
+def _unreadable(path: str, error: OSError) -> catalog.Problem:
+    return catalog.Problem(path=path, message=f"cannot be read: {error.strerror or error}")
+
+
+__all__ = ["EnvValue", "FolderSource", "LoadedFunction", "LoadedVersion", "Options", "Snapshot"]

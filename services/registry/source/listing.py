@@ -62,12 +62,15 @@ def scan(root: Path) -> Listing:
 
 
 def read_small(root: Path, path: str, *, limit: int = MAX_SMALL) -> bytes:
-    """Return a config file's bytes. Blocks.
+    """Return a file's bytes. Blocks.
 
     Raises:
-        OSError: it cannot be read, or is larger than `limit` bytes.
+        OSError: it cannot be read, is larger than `limit` bytes, or is a link that leaves the root since it was listed.
     """
-    with (root / path).open("rb") as file:
+    real = os.path.realpath(root / path, strict=True)
+    if not real.startswith(os.path.realpath(root).rstrip("/") + "/"):
+        raise OSError("is a symbolic link that leaves the functions folder")
+    with open(real, "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise OSError(f"is larger than {limit} bytes")

@@ -15,6 +15,8 @@ FILE_RANK = 1
 MANIFEST_RANK = 2
 CONFIG_RANK = 3
 
+type Owner = tuple[str, str, str]
+"""Runtime, name and place of a function: functions of one name in two places are two owners."""
 type Hosts = tuple[str, ...]
 """Sorted; empty: all hosts."""
 
@@ -29,8 +31,7 @@ class Claim:
     hosts: Hosts = ()
     rank: int
     force_url: bool = False
-    owner: tuple[str, str, str]
-    """Runtime, name and place of the function: functions of one name in two places are two owners."""
+    owner: Owner
     version: str = "default"
     path: str
     """File or folder that makes the claim, for messages."""
@@ -47,7 +48,7 @@ class Claim:
 class Settled:
     """Who owns what."""
 
-    routes: tuple[tuple[tuple[str, str, str], catalog.RouteEntry], ...]
+    routes: tuple[tuple[Owner, catalog.RouteEntry], ...]
     """Owner and route, in the order of the patterns."""
     conflicts: tuple[str, ...]
     problems: tuple[catalog.Problem, ...]
@@ -62,7 +63,7 @@ def settle(claims: Iterable[Claim]) -> Settled:
     by_pattern: dict[str, list[Claim]] = defaultdict(list)
     for claim in claims:
         by_pattern[claim.pattern].append(claim)
-    routes: list[tuple[tuple[str, str, str], catalog.RouteEntry]] = []
+    routes: list[tuple[Owner, catalog.RouteEntry]] = []
     conflicts: list[str] = []
     problems: list[catalog.Problem] = []
     for pattern in sorted(by_pattern):
@@ -88,7 +89,7 @@ def overlap(one: Hosts, other: Hosts) -> bool:
 
 def _settle_pattern(
     rivals: Sequence[Claim], problems: list[catalog.Problem]
-) -> tuple[list[tuple[tuple[str, str, str], catalog.RouteEntry]], tuple[Claim, Claim] | None]:
+) -> tuple[list[tuple[Owner, catalog.RouteEntry]], tuple[Claim, Claim] | None]:
     """Return the winners of a pattern, or the two that make it ambiguous. `rivals` goes from strong to weak."""
     taken: list[tuple[int, Claim, _Shares]] = []
     for claim in rivals:
@@ -122,7 +123,7 @@ def _clash(one: _Shares, other: _Shares) -> bool:
     return any(method in other and overlap(hosts, other[method]) for method, hosts in one.items())
 
 
-def _merge(taken: Sequence[tuple[int, Claim, _Shares]]) -> list[tuple[tuple[str, str, str], catalog.RouteEntry]]:
+def _merge(taken: Sequence[tuple[int, Claim, _Shares]]) -> list[tuple[Owner, catalog.RouteEntry]]:
     """Return one route for each claim and host rule; what one owner claimed twice counts once."""
     merged: dict[tuple[object, ...], tuple[Claim, Hosts, list[str]]] = {}
     seen: set[tuple[object, ...]] = set()

@@ -62,7 +62,10 @@ def files_below(folder: Folder, *, without: frozenset[str] = frozenset()) -> lis
 
 
 def shared_files(folder: Folder, is_route: Callable[[str], bool]) -> list[File]:
-    """Return what every file route of a folder may import: its files that are no routes, and all that is private by `_` up to the root."""
+    """Return what each file route of a folder may import.
+
+    That is the folder's files that are no routes, and all that is private by `_` in it and in the folders above it.
+    """
     found = [file for name, file in folder.files.items() if is_code(file) and not is_route(name) and not name.startswith("_")]
     for above in _upwards(folder):
         found.extend(file for name, file in above.files.items() if name.startswith("_") and is_code(file))
