@@ -282,6 +282,8 @@ class MemoryBus:
     def _require_sendable(self, message: Message) -> None:
         self._check()
         _require_safe(message.subject)
+        if "\n" in message.traceparent or "\r" in message.traceparent:
+            raise ValueError("line break in traceparent")
         if len(message.data) > self.max_payload:
             raise PayloadTooLargeError(f"message of {len(message.data)} bytes to {message.subject}")
 
