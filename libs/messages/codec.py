@@ -192,9 +192,14 @@ def _make_layout(cls: type[Any]) -> _Layout:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         fields.append(_Field(field.name, parse, required))
     names = tuple(field.name for field in fields)
-    getter = attrgetter(*names)
-    values: Callable[[Any], Any] = getter if len(names) > 1 else lambda message: (getter(message),)
-    return _Layout(_versions[cls], names, values, tuple(fields), nested)
+    return _Layout(_versions[cls], names, _values(names), tuple(fields), nested)
+
+
+def _values(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what reads these attributes as a tuple; `attrgetter` does so for two and more only."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda message: tuple(getattr(message, name) for name in names)
 
 
 def _parser(hint: Any) -> tuple[_Parser, bool]:
