@@ -18,6 +18,7 @@ class Handlers:
     def __init__(self, *, bus: port.Bus, store: Store) -> None:
         self._bus = bus
         self._store = store
+        self._ensured = False
 
     async def serve(self, server: rpc.Server) -> None:
         """Begin to answer.
@@ -41,6 +42,7 @@ class Handlers:
         elif request.namespace:
             where.append(Where("namespace", "==", request.namespace))
         limit = min(max(request.limit, 1), _MOST)
+        await self._ensure()
         found = await self._store.find(EXECUTIONS, where, sort="started_at", descending=True, limit=limit)
         return Executions(executions=tuple(self._fitting(found)))
 
@@ -51,10 +53,17 @@ class Handlers:
             errors.NotFoundError: there is none of that id, or no longer.
             errors.UnavailableError: the store cannot be reached.
         """
+        await self._ensure()
         document = await self._store.get(EXECUTIONS, request.id)
         if document is None:
             raise errors.NotFoundError(f"execution {request.id} not found")
         return codec.from_document(Execution, document)
+
+    async def _ensure(self) -> None:
+        """Requests may come before the store could be reached for the first time."""
+        if not self._ensured:
+            await self._store.ensure(EXECUTIONS)
+            self._ensured = True
 
     def _fitting(self, found: list[Document]) -> list[Execution]:
         room = self._bus.max_payload - _ENVELOPE_BYTES

@@ -43,7 +43,7 @@ _ENVELOPE_BYTES = 4096
 
 
 @record()
-class _Batch:
+class RawBatch:
     """`ExecutionBatch` with its executions left as they came."""
 
     executor: str
@@ -199,7 +199,7 @@ def parse(data: bytes) -> list[Document]:
     Raises:
         codec.MalformedMessageError: it is not one.
     """
-    batch = codec.decode(_Batch, data)
+    batch = codec.decode(RawBatch, data)
     if not isinstance(batch.executions, list):
         raise codec.MalformedMessageError(record="ExecutionBatch", where="executions", fault="expected a list")
     return [_document(item) for item in cast("list[Any]", batch.executions)]

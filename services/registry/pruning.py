@@ -57,6 +57,7 @@ class Pruning:
         Raises:
             errors.TemporaryError: store or bus cannot be reached; the rest is done the next time.
         """
+        await self._functions.ensure()
         contents = await self._functions.read_all({})
         if contents.unknown:
             return 0  # a newer registry's functions may need what this one does not know of

@@ -47,6 +47,7 @@ class Retention:
         Raises:
             errors.TemporaryError: the store cannot be reached.
         """
+        await self._store.ensure(EXECUTIONS)
         removed = await self._remove("<", self._clock.now() - self._keep)
         if await self._store.count(EXECUTIONS) > self._limit:
             removed += await self._remove("<=", await self._boundary())

@@ -1,0 +1,83 @@
+"""Executions are forgotten by age and by number, the oldest first."""
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.clock import ManualClock
+from libs.storage.memory import MemoryStore
+from libs.storage.port import Document
+from services.registry.history import EXECUTIONS
+from services.registry.metrics import Metrics
+from services.registry.retention import Retention
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def rows(count: int, *, apart: timedelta, last: datetime = NOON) -> list[Document]:
+    return [
+        {"_id": f"{number:06}", "started_at": last - number * apart, "namespace": "default", "function": "f"}
+        for number in range(count)
+    ]
+
+
+def retention(store: MemoryStore, *, limit: int = 1000) -> Retention:
+    return Retention(store=store, clock=ManualClock(NOON), metrics=Metrics(), keep=timedelta(hours=24), limit=limit)
+
+
+async def filled(documents: list[Document]) -> MemoryStore:
+    store = MemoryStore()
+    await store.ensure(EXECUTIONS)
+    await store.insert_many(EXECUTIONS, documents)
+    return store
+
+
+async def test_sweep_removes_executions_older_than_they_are_kept() -> None:
+    store = await filled(rows(48, apart=timedelta(hours=1)))
+
+    assert await retention(store).sweep() == 23
+    assert await store.count(EXECUTIONS) == 25
+
+
+async def test_sweep_leaves_everything_within_bounds() -> None:
+    store = await filled(rows(10, apart=timedelta(hours=1)))
+
+    assert await retention(store, limit=10).sweep() == 0
+
+
+async def test_sweep_makes_a_little_room_when_there_are_too_many() -> None:
+    store = await filled(rows(500, apart=timedelta(seconds=1)))
+
+    await retention(store, limit=100).sweep()
+
+    left = await store.find(EXECUTIONS)
+    assert 90 <= len(left) <= 100
+    assert [document["_id"] for document in left] == [f"{number:06}" for number in range(len(left))]
+
+
+async def test_sweep_works_on_a_store_that_was_never_used() -> None:
+    assert await retention(MemoryStore()).sweep() == 0
+
+
+@pytest.mark.parametrize("limit", [1, 7])
+async def test_sweep_stays_below_the_bound_when_all_started_at_once(limit: int) -> None:
+    store = await filled(rows(50, apart=timedelta(0)))
+
+    await retention(store, limit=limit).sweep()
+
+    assert await store.count(EXECUTIONS) <= limit
+
+
+@settings(max_examples=40, deadline=None)
+@given(gaps=st.lists(st.integers(min_value=0, max_value=10_000_000), max_size=60), limit=st.integers(1, 40))
+def test_sweep_never_leaves_more_than_the_bound(gaps: list[int], limit: int) -> None:
+    async def check() -> None:
+        moments = [NOON - timedelta(milliseconds=gap) for gap in gaps]
+        store = await filled([{"_id": str(at), "started_at": moment} for at, moment in enumerate(moments)])
+        await retention(store, limit=limit).sweep()
+        assert await store.count(EXECUTIONS) <= limit
+
+    anyio.run(check)
