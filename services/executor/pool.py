@@ -136,7 +136,7 @@ class Limits:
 class _Version:
     """The slots and waiting calls of one version."""
 
-    __slots__ = ("idle", "key", "limit", "no_start_before", "run_seconds", "slots", "starting", "used_at", "waiting")
+    __slots__ = ("idle", "key", "limit", "no_start_before", "retired", "run_seconds", "slots", "starting", "used_at", "waiting")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
@@ -150,6 +150,7 @@ class _Version:
         self.run_seconds = 0.0
         """Smoothed; 0 before the first answer."""
         self.no_start_before = 0.0
+        self.retired = False
         self.used_at = 0.0
 
 
@@ -199,6 +200,7 @@ class Pool[C: Call]:
             version = self._versions[call.version] = _Version(call.version)
         version.limit = limit or self._limits.max_workers
         version.used_at = now
+        version.retired = False
         call.queued_at = now
         if version.idle and not self._closed:
             self._lease(version, version.idle[-1], call, now)
@@ -275,6 +277,7 @@ class Pool[C: Call]:
         version = self._versions.get(key)
         if version is None:
             return
+        version.retired = True
         for slot in list(version.idle):
             self._stop(slot)
 
@@ -321,7 +324,7 @@ class Pool[C: Call]:
     def _release(self, slot: Slot, now: float) -> None:
         """Give a slot that has just come free its next call, or let it idle, or end it for another version's sake."""
         version = slot.pool
-        if self._yields(slot, now) or (self._closed and not version.waiting):
+        if self._yields(slot, now) or ((self._closed or version.retired) and not version.waiting):
             self._end(slot)
             if version.waiting:
                 self._grow(version, now)

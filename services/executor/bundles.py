@@ -1,0 +1,130 @@
+"""Code on this machine: fetched once per bundle, verified, and kept as a read-only folder.
+
+A folder that exists is complete: it is written beside its place and moved there. What is in it is never changed, so that
+workers of any age may read it.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from libs import errors
+from libs.bus.port import ObjectStore
+from libs.messages import codec
+from libs.messages.bundles import bundle_digest
+from libs.messages.catalog import Bundle
+
+log = logging.getLogger(__name__)
+
+_FETCHES = 2
+"""One, and another when what came was not what was asked for."""
+
+
+class BadBundleError(errors.PermanentError):
+    """The stored bundle is not what its digest says, or names a path outside itself."""
+
+
+class Bundles:
+    """The bundles of this executor."""
+
+    def __init__(self, *, store: ObjectStore, folder: Path, tasks: asyncio.TaskGroup) -> None:
+        """Keep bundles under `folder`, one sub-folder for each digest; fetch in `tasks`."""
+        self._store = store
+        self._folder = folder
+        self._tasks = tasks
+        self._known: dict[str, Path] = {}
+        self._fetching: dict[str, asyncio.Task[Path]] = {}
+
+    async def folder(self, digest: str) -> Path:
+        """Return the folder that holds a bundle, fetched when it is not here yet.
+
+        Raises:
+            BadBundleError: the store holds something else under that digest.
+            errors.UnavailableError: the store cannot be reached, or does not have it.
+        """
+        known = self._known.get(digest)
+        if known is not None:
+            return known
+        task = self._fetching.get(digest)
+        if task is None:
+            # A task of its own, so that a caller who gives up does not take the fetch away from the others.
+            task = self._fetching[digest] = self._tasks.create_task(self._have(digest), name=f"bundle {digest[:12]}")
+            task.add_done_callback(lambda done: self._fetched(digest, done))
+        return await asyncio.shield(task)
+
+    def prefetch(self, digest: str) -> None:
+        """Begin to fetch a bundle that will be needed; a failure is told when it is needed."""
+        if digest in self._known or digest in self._fetching:
+            return
+        task = self._fetching[digest] = self._tasks.create_task(self._have(digest), name=f"bundle {digest[:12]}")
+        task.add_done_callback(lambda done: self._fetched(digest, done))
+
+    def _fetched(self, digest: str, done: asyncio.Task[Path]) -> None:
+        self._fetching.pop(digest, None)
+        if not done.cancelled() and done.exception() is None:
+            self._known[digest] = done.result()
+
+    async def _have(self, digest: str) -> Path:
+        place = self._folder / digest
+        if await asyncio.to_thread(place.is_dir):
+            return place
+        bundle = await self._fetch(digest)
+        try:
+            await asyncio.to_thread(_write, bundle, place)
+        except OSError as error:
+            raise errors.UnavailableError(f"the bundle cannot be written: {error}") from error
+        return place
+
+    async def _fetch(self, digest: str) -> Bundle:
+        fault = ""
+        for _ in range(_FETCHES):
+            try:
+                data = await self._store.get(digest)
+            except errors.NotFoundError as error:
+                raise errors.UnavailableError("the bundle is not in the store") from error
+            fault = await asyncio.to_thread(_fault, data, digest)
+            if not fault:
+                return codec.decode(Bundle, data)
+            log.warning("a bundle is not what it should be: %s", fault, extra={"action": "bundle_corrupt", "digest": digest})
+        raise BadBundleError(f"bundle {digest[:12]}: {fault}")
+
+
+def _fault(data: bytes, digest: str) -> str:
+    """Return what is wrong with the bytes of a bundle; empty when nothing is."""
+    try:
+        bundle = codec.decode(Bundle, data)
+    except codec.MalformedMessageError as error:
+        return str(error)
+    found = bundle_digest(bundle)
+    if found != digest:
+        return f"its digest is {found[:12]}"
+    for file in bundle.files:
+        if not is_safe(file.path):
+            return f"path {file.path!r} leads out of it"
+    return ""
+
+
+def is_safe(path: str) -> bool:
+    """Return whether a bundle's path stays inside it wherever it is written."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\0" not in path and "\\" not in path
+
+
+def _write(bundle: Bundle, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{place.name[:12]}-", dir=place.parent))
+    try:
+        for file in bundle.files:
+            target = beside / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
+            target.chmod(0o555 if file.executable else 0o444)
+        beside.chmod(0o755)
+        os.rename(beside, place)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not place.is_dir():  # else another executor on this machine was faster, with the same files
+            raise

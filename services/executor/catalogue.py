@@ -1,0 +1,154 @@
+"""What this executor knows of functions: a projection of the catalogue, followed by watch.
+
+A call names its version by digest. A digest that was replaced stays callable for a minute, for the calls that were under way
+when it was.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from libs.bus.port import Bucket, Entry
+from libs.clock import Clock
+from libs.messages import codec, subjects
+from libs.messages.catalog import FunctionEntry, Policy, VersionEntry
+
+log = logging.getLogger(__name__)
+
+KEEP_SECONDS = 60.0
+"""How long a replaced version stays callable."""
+
+_NO_LIMIT = 0
+
+
+class VersionKey(NamedTuple):
+    """What tells versions apart. The digest alone would not do: equal code of two tenants must not share a worker."""
+
+    namespace: str
+    runtime: str
+    function: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A version that can be run."""
+
+    key: VersionKey
+    function: FunctionEntry
+    version: VersionEntry
+    limit: int
+    """How many workers it may have; 0: no limit of its own."""
+
+
+class Catalogue:
+    """The versions of all functions by digest and by label."""
+
+    def __init__(self, *, clock: Clock, on_new: Callable[[Known], None], on_gone: Callable[[VersionKey], None]) -> None:
+        """Tell `on_new` of each version that appears, and `on_gone` of each that cannot be called any more."""
+        self._clock = clock
+        self._on_new = on_new
+        self._on_gone = on_gone
+        self._known: dict[VersionKey, Known] = {}
+        self._of_entry: dict[str, dict[str, Known]] = {}
+        self._replaced: dict[VersionKey, float] = {}
+        self._waiting: dict[VersionKey, list[asyncio.Future[Known]]] = {}
+        self.complete = asyncio.Event()
+        """Set once everything that was in the catalogue at the start has been seen."""
+
+    def find(self, key: VersionKey) -> Known | None:
+        """Return the version, if it can be called."""
+        return self._known.get(key)
+
+    def labelled(self, *, namespace: str, runtime: str, function: str, label: str) -> Known | None:
+        """Return the version that has a label now."""
+        entry = subjects.catalog_key(namespace=namespace, runtime=runtime, function=function)
+        return self._of_entry.get(entry, {}).get(label)
+
+    async def wait_for(self, key: VersionKey, seconds: float) -> Known | None:
+        """Return the version as soon as it is known; None after `seconds` without."""
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        waiter: asyncio.Future[Known] = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.setdefault(key, [])
+        waiters.append(waiter)
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiter
+        except TimeoutError:
+            return None
+        finally:
+            waiters.remove(waiter)
+            if not waiters:
+                self._waiting.pop(key, None)
+
+    async def follow(self, bucket: Bucket) -> None:
+        """Keep in step with the bucket for ever."""
+        watch = bucket.watch()
+        async for entry in watch:
+            if entry is None:
+                self.complete.set()
+            elif entry.key != subjects.CATALOG_META:
+                self.apply(entry)
+
+    def apply(self, entry: Entry) -> None:
+        """Take over one function's state."""
+        try:
+            versions = {} if entry.value is None else _versions(codec.decode(FunctionEntry, entry.value))
+        except codec.MalformedMessageError as error:
+            log.warning(
+                "a catalogue entry cannot be read: %s", error, extra={"action": "catalog_entry_malformed", "key": entry.key}
+            )
+            return
+        before = self._of_entry.get(entry.key, {})
+        if versions:
+            self._of_entry[entry.key] = versions
+        else:
+            self._of_entry.pop(entry.key, None)
+        now = self._clock.monotonic()
+        current = {known.key for known in versions.values()}
+        for old in before.values():
+            if old.key not in current:
+                self._replaced[old.key] = now
+        for known in versions.values():
+            self._add(known)
+
+    def trim(self) -> None:
+        """Forget versions that were replaced long enough ago."""
+        horizon = self._clock.monotonic() - KEEP_SECONDS
+        for key in [key for key, since in self._replaced.items() if since <= horizon]:
+            del self._replaced[key]
+            self._known.pop(key, None)
+            self._on_gone(key)
+
+    def _add(self, known: Known) -> None:
+        self._replaced.pop(known.key, None)
+        is_new = known.key not in self._known
+        self._known[known.key] = known
+        if is_new:
+            self._on_new(known)
+        for waiter in self._waiting.get(known.key, ()):
+            if not waiter.done():
+                waiter.set_result(known)
+
+
+def _versions(function: FunctionEntry) -> dict[str, Known]:
+    return {
+        version.label: Known(
+            key=VersionKey(function.namespace, function.runtime, function.name, version.digest),
+            function=function,
+            version=version,
+            limit=_limit(version.policy),
+        )
+        for version in function.versions
+    }
+
+
+def _limit(policy: Policy) -> int:
+    limits = [policy.max_concurrency]
+    if policy.worker_pool.enabled:
+        limits.append(policy.worker_pool.max_workers)
+    return min((limit for limit in limits if limit > 0), default=_NO_LIMIT)

@@ -1,0 +1,123 @@
+"""Calls from the bus to dispatch and their replies back.
+
+For a warm call nothing here waits and no task is made: a message is decoded and handed on, and its answer posted. Only
+bodies that travel by reference take a task.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+
+from libs import errors
+from libs.bus.port import Bus, Message, Subscription
+from libs.messages import codec, subjects
+from libs.messages.calls import CancelInvocation, FailureCode, Invocation, Reply, ReplyKind
+from libs.messages.codec import MalformedMessageError
+from libs.messages.executions import ExecutionKind
+from services.executor.bodies import Bodies
+from services.executor.catalogue import VersionKey
+from services.executor.dispatch import Dispatch
+from services.executor.runs import Run
+
+log = logging.getLogger(__name__)
+
+
+class CallConsumer:
+    """Answers the calls of the runtimes that are present here."""
+
+    def __init__(self, *, bus: Bus, tasks: asyncio.TaskGroup, executor: str, dispatch: Dispatch, bodies: Bodies) -> None:
+        self._bus = bus
+        self._tasks = tasks
+        self._executor = executor
+        self._dispatch = dispatch
+        self._bodies = bodies
+        self._calls: list[Subscription] = []
+        self._cancels: Subscription | None = None
+        self.malformed = 0
+        """Messages that could not be parsed."""
+
+    async def start(self, runtimes: Sequence[str]) -> None:
+        """Take calls of these runtimes from now on."""
+        self._cancels = await self._bus.subscribe(subjects.CANCEL_INVOCATION, self._on_cancel)
+        for runtime in runtimes:
+            subject = subjects.invoke_all(runtime)
+            self._calls.append(await self._bus.subscribe(subject, self._on_call, queue=subjects.EXECUTORS))
+
+    async def stop(self) -> None:
+        """Take no more calls; cancels are still heard."""
+        for subscription in self._calls:
+            await subscription.unsubscribe()
+        self._calls.clear()
+
+    async def close(self) -> None:
+        """Hear nothing any more."""
+        await self.stop()
+        if self._cancels is not None:
+            await self._cancels.unsubscribe()
+
+    def _on_call(self, message: Message) -> None:
+        received, received_ns = time.monotonic(), time.time_ns()
+        try:
+            call = codec.decode(Invocation, message.data)
+        except MalformedMessageError as error:
+            self.malformed += 1
+            log.warning("a call cannot be parsed: %s", error, extra={"action": "call_malformed", "subject": message.subject})
+            self._fail(message.reply, FailureCode.MALFORMED, str(error))
+            return
+        reply_to = message.reply
+        run = Run(
+            id=call.id,
+            kind=ExecutionKind.CALL,
+            key=VersionKey(call.namespace, call.runtime, call.function, call.digest),
+            label=call.version,
+            head=call.head,
+            body=call.body,
+            traceparent=message.traceparent,
+            received=received,
+            received_ns=received_ns,
+            budget_ms=call.budget_ms,
+            on_done=lambda _, reply: self._answer(reply_to, reply),
+        )
+        if call.body_ref:
+            self._tasks.create_task(self._with_body(run, call.body_ref, reply_to), name=f"body {call.id}")
+        else:
+            self._dispatch.submit(run)
+
+    def _on_cancel(self, message: Message) -> None:
+        try:
+            self._dispatch.cancel(codec.decode(CancelInvocation, message.data).id)
+        except MalformedMessageError as error:
+            self.malformed += 1
+            log.warning("a cancel cannot be parsed: %s", error, extra={"action": "cancel_malformed"})
+
+    async def _with_body(self, run: Run, key: str, reply_to: str) -> None:
+        try:
+            run.body = await self._bodies.fetch(key)
+        except errors.FnbusError as error:
+            self._fail(reply_to, FailureCode.UNAVAILABLE, f"the request's body could not be fetched: {error}")
+            return
+        self._dispatch.submit(run)
+        await self._bodies.forget(key)
+
+    def _answer(self, reply_to: str, reply: Reply) -> None:
+        if not reply_to:
+            return
+        if self._bodies.fits(reply.body):
+            self._bus.post(reply_to, codec.encode(reply))
+        else:
+            self._tasks.create_task(self._answer_by_reference(reply_to, reply), name="large answer")
+
+    async def _answer_by_reference(self, reply_to: str, reply: Reply) -> None:
+        try:
+            reply = dataclasses.replace(reply, body=b"", body_ref=await self._bodies.keep(reply.body))
+        except errors.FnbusError as error:
+            self._fail(reply_to, FailureCode.UNAVAILABLE, f"the answer's body could not be stored: {error}")
+            return
+        self._bus.post(reply_to, codec.encode(reply))
+
+    def _fail(self, reply_to: str, code: FailureCode, message: str) -> None:
+        if reply_to:
+            reply = Reply(kind=ReplyKind.FAILURE, executor=self._executor, code=code, message=message)
+            self._bus.post(reply_to, codec.encode(reply))

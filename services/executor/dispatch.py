@@ -1,0 +1,257 @@
+"""Runs on their way to workers and back: what joins the pool's decisions, the processes, and the answers.
+
+On the warm path nothing is awaited: a run comes in as a call of `submit`, its frame is written, and the worker's answer is a
+callback. Deadlines are kept by one sweep, and only while there is something to sweep. A run that is over its deadline, or
+canceled, is answered after its worker is dead.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import cast
+
+from libs.lifecycle import Service
+from libs.messages.calls import FailureCode, ReplyKind
+from libs.messages.executions import Execution
+from libs.telemetry.tracing import Tracing
+from services.executor import runs
+from services.executor.boot import Boot, StartError
+from services.executor.catalogue import Catalogue, Known, VersionKey
+from services.executor.frames import Frame
+from services.executor.output import Output
+from services.executor.pool import Limits, Pool, Refusal, Slot
+from services.executor.process import Worker
+from services.executor.runs import Result, Run, Verdict
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 0.01
+UNKNOWN_SECONDS = 1.0
+"""How long a call waits for a version that the catalogue does not show yet."""
+
+_CALL_IDS = 0xFFFF_FFFF
+_REFUSALS = {
+    Refusal.BUSY: Verdict(kind=ReplyKind.BUSY, code=FailureCode.NONE, message="no room"),
+    Refusal.QUEUE_TIMEOUT: Verdict(code=FailureCode.TIMEOUT, message="no worker came free in time", stage="queue"),
+    Refusal.COLD_TIMEOUT: Verdict(code=FailureCode.TIMEOUT, message="the worker was not ready in time", stage="cold"),
+}
+_RUN_TIMEOUT = Verdict(code=FailureCode.TIMEOUT, message="the handler did not answer in time", stage="run")
+_CANCELED = Verdict(code=FailureCode.CANCELED, message="the call was canceled")
+_STOPPING = Verdict(code=FailureCode.UNAVAILABLE, message="the executor stops")
+
+
+class Dispatch:
+    """Takes runs and sees that each is answered once."""
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        executor: str,
+        limits: Limits,
+        boot: Boot,
+        catalogue: Catalogue,
+        record: Callable[[Execution], None],
+        tracer: Tracing,
+        max_body_bytes: int,
+    ) -> None:
+        self._tasks = service.tasks
+        self._loop = asyncio.get_running_loop()
+        self._executor = executor
+        self._boot = boot
+        self._catalogue = catalogue
+        self._record = record
+        self._tracer = tracer
+        self._max_body_bytes = max_body_bytes
+        self.pool = Pool[Run](limits, self)
+        self._workers: dict[int, Worker] = {}
+        self._starts: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, Run] = {}
+        self._by_id: dict[str, Run] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._call = 0
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.counts = dict.fromkeys(("answer", "busy", "failure", "cold"), 0)
+        """Runs that ended, by kind; and how many were cold."""
+        self.run_us = 0
+        """Microseconds that handlers ran, in all."""
+
+    def submit(self, run: Run) -> None:
+        """Take a run; its `on_done` is called once, from the event loop, also when it is refused."""
+        self._by_id[run.id] = run
+        self._open += 1
+        self._idle.clear()
+        known = self._catalogue.find(run.key)
+        if known is None:
+            self._tasks.create_task(self._submit_unknown(run), name=f"unknown version {run.id}")
+            return
+        self._admit(run, known)
+
+    def cancel(self, id: str) -> bool:  # noqa: A002  the record's own name for it
+        """End a run; it is answered with `canceled`, if it was running after its worker is dead. False: there is none."""
+        run = self._by_id.get(id)
+        if run is None or run.finished:
+            return False
+        if self.pool.cancel(run, time.monotonic()):
+            self._finish(run, runs.of_verdict(_CANCELED))
+        elif run.slot is not None:
+            self._condemn(run, _CANCELED)
+        else:
+            run.verdict = _CANCELED
+        return True
+
+    def trim(self) -> None:
+        """Do what is due every second or so: old versions, idle workers."""
+        self._catalogue.trim()
+        self.pool.trim(time.monotonic())
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new runs, let those under way finish, then end what is left after `seconds`, and all workers."""
+        self.pool.close()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("%d runs did not end in time: they are given up", self._open, extra={"action": "drain_incomplete"})
+        for run in list(self._by_id.values()):
+            if self.pool.cancel(run, time.monotonic()):
+                self._finish(run, runs.of_verdict(_STOPPING))
+            elif run.slot is not None:
+                self._condemn(run, _STOPPING)
+            else:
+                run.verdict = _STOPPING
+        for task in list(self._starts.values()):
+            task.cancel()
+        await asyncio.gather(
+            *self._starts.values(), *(worker.kill() for worker in self._workers.values()), return_exceptions=True
+        )
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+
+    # Effects of the pool
+
+    def start(self, slot: Slot) -> None:
+        """Start a worker (for the pool)."""
+        self._starts[slot.number] = self._tasks.create_task(self._start(slot), name=f"worker {slot.number}")
+
+    def run(self, call: Run, slot: Slot) -> None:
+        """Hand a run to its worker (for the pool)."""
+        call.started_at = slot.since
+        self._call = number = self._call % _CALL_IDS + 1
+        self._running[slot.number] = call
+        self._workers[slot.number].call(number, call.head, call.body, lambda frame, output: self._answered(slot, frame, output))
+
+    def stop(self, slot: Slot) -> None:
+        """End an idle worker (for the pool)."""
+        self._workers[slot.number].kill_soon()
+
+    def refuse(self, call: Run, reason: Refusal) -> None:
+        """Answer a run that is not run (for the pool)."""
+        self._finish(call, runs.of_verdict(_REFUSALS[reason]))
+
+    # end of effects
+
+    def _admit(self, run: Run, known: Known) -> None:
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self.pool.submit(run, run.queued_at, limit=known.limit)
+
+    async def _submit_unknown(self, run: Run) -> None:
+        """Wait a little for a version that the catalogue may be about to show."""
+        seconds = min(UNKNOWN_SECONDS, run.deadline - time.monotonic())
+        known = await self._catalogue.wait_for(run.key, max(seconds, 0.0))
+        if run.verdict is not None:
+            self._finish(run, runs.of_verdict(run.verdict))
+        elif known is None:
+            message = f"version {run.label} of {run.key.function} is not known here"
+            self._finish(run, runs.of_verdict(Verdict(code=FailureCode.UNKNOWN_VERSION, message=message)))
+        else:
+            self._admit(run, known)
+
+    async def _start(self, slot: Slot) -> None:
+        try:
+            worker = await self._boot.start(self._catalogue.find(cast("VersionKey", slot.version)))
+        except StartError as error:
+            self._start_failed(slot, error.result)
+        except asyncio.CancelledError:
+            self._start_failed(slot, runs.of_verdict(_STOPPING))
+            raise
+        else:
+            self._workers[slot.number] = worker
+            worker.serve(lambda text: self._ended(slot, text))
+            if not worker.ended:
+                self.pool.ready(slot, time.monotonic())
+        finally:
+            self._starts.pop(slot.number, None)
+
+    def _start_failed(self, slot: Slot, result: Result) -> None:
+        now = time.monotonic()
+        log.info(
+            "a worker could not be started: %s",
+            result.message,
+            extra={"action": "worker_start_failed", "version": slot.version, "code": result.code.value},
+        )
+        for run in self.pool.failed(slot, now):
+            run.cold_seconds = min(now - slot.since, now - run.queued_at)
+            self._finish(run, result)
+        self.pool.ended(slot, now)
+
+    def _answered(self, slot: Slot, frame: Frame, output: Output) -> None:
+        run = self._running.pop(slot.number)
+        now = time.monotonic()
+        # The worker gets its next call before this one's reply is made, so that both go on at once.
+        self.pool.answered(slot, now)
+        self._finish(run, runs.of_frame(frame, output, max_body=self._max_body_bytes), now)
+
+    def _ended(self, slot: Slot, text: str) -> None:
+        """Nothing is left of a worker."""
+        worker = self._workers.pop(slot.number)
+        run = self._running.pop(slot.number, None)
+        self.pool.ended(slot, time.monotonic())
+        if run is None:
+            return
+        output = worker.take_output()
+        if run.verdict is not None:
+            result = runs.of_verdict(run.verdict, output)
+        elif worker.too_large:
+            result = runs.too_large(output, max_body=self._max_body_bytes)
+        else:
+            result = runs.of_verdict(Verdict(code=FailureCode.CRASH, message=text), output)
+        self._finish(run, result)
+
+    def _condemn(self, run: Run, verdict: Verdict) -> None:
+        """Kill the worker of a run; `_ended` answers it."""
+        if run.verdict is None and run.slot is not None:
+            run.verdict = verdict
+            self._workers[run.slot.number].kill_soon()
+
+    def _sweep(self) -> None:
+        """Look at the deadlines; again later if there is still something under way."""
+        now = time.monotonic()
+        self.pool.tick(now)
+        for run in list(self._running.values()):
+            if run.deadline <= now:
+                self._condemn(run, _RUN_TIMEOUT)
+        active = self._running or self.pool.waiting
+        self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep) if active else None
+
+    def _finish(self, run: Run, result: Result, now: float = 0.0) -> None:
+        """Tell everybody who has to know that a run has ended."""
+        run.finished = True
+        self._open -= 1
+        if not self._open:
+            self._idle.set()
+        if self._by_id.get(run.id) is run:
+            del self._by_id[run.id]
+        times = runs.stages(run, now or time.monotonic())
+        self.counts[result.kind.value] += 1
+        self.counts["cold"] += times.cold
+        self.run_us += times.run_us
+        run.on_done(run, runs.reply(result, times, executor=self._executor, free=self.pool.free))
+        if result.kind is not ReplyKind.BUSY:
+            self._record(runs.execution(run, result, times, executor=self._executor))
+            if self._tracer.enabled:
+                runs.tell_spans(self._tracer, run, result, times)

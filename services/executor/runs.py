@@ -1,0 +1,287 @@
+"""One run of a function on its way through the executor, and the pure parts of what is made of it.
+
+A call and an attempt of a job are the same here: a version, a budget, a head and a body go in; a `Reply` and an `Execution`
+come out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from libs.messages.calls import FailureCode, Reply, ReplyKind
+from libs.messages.executions import Execution, ExecutionKind
+from libs.telemetry import tracing
+from libs.telemetry.tracing import TraceContext, Tracing
+from services.executor.catalogue import VersionKey
+from services.executor.frames import Frame, FrameType
+from services.executor.output import NO_OUTPUT, Output
+from services.executor.pool import Call
+
+type OnDone = Callable[["Run", Reply], None]
+
+_ERROR = int(FrameType.ERROR)
+_JSON_HEAD = b'[["content-type","application/json"]]'
+_LOWEST_STATUS, _HIGHEST_STATUS = 100, 599
+_MICRO = 1_000_000
+
+
+class Run(Call):
+    """A call or an attempt: what is to be run, and where it stands."""
+
+    __slots__ = (
+        "body",
+        "finished",
+        "head",
+        "id",
+        "key",
+        "kind",
+        "label",
+        "on_done",
+        "received_ns",
+        "started_at",
+        "traceparent",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002  the record's own name for it
+        kind: ExecutionKind,
+        key: VersionKey,
+        label: str,
+        head: bytes,
+        body: bytes,
+        traceparent: str,
+        received: float,
+        received_ns: int,
+        budget_ms: int,
+        on_done: OnDone,
+    ) -> None:
+        """Describe a run.
+
+        Args:
+            id: of the execution.
+            kind: call or job.
+            key: the version to run.
+            label: of the version, for the record.
+            head: request head, passed through.
+            body: request body, passed through.
+            traceparent: the place in the trace that asked for it.
+            received: monotonic seconds.
+            received_ns: epoch nanoseconds of the same moment.
+            budget_ms: what queue, start and handler may take together.
+            on_done: called once with the reply.
+        """
+        super().__init__(version=key, deadline=received + budget_ms / 1000)
+        self.id = id
+        self.kind = kind
+        self.key = key
+        self.label = label
+        self.head = head
+        self.body = body
+        self.traceparent = traceparent
+        self.queued_at = received
+        self.received_ns = received_ns
+        self.on_done = on_done
+        self.started_at = 0.0
+        """Monotonic seconds at which the worker got it; 0 before."""
+        self.verdict: Verdict | None = None
+        """Set when its worker is being killed on its account: what the reply will say once it is dead."""
+        self.finished = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Why there is no answer."""
+
+    code: FailureCode
+    message: str
+    stage: str = ""
+    kind: ReplyKind = ReplyKind.FAILURE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a run, before anybody is told."""
+
+    kind: ReplyKind = ReplyKind.ANSWER
+    status: int = 0
+    head: bytes = b""
+    body: bytes = b""
+    code: FailureCode = FailureCode.NONE
+    message: str = ""
+    stage: str = ""
+    error: str = ""
+    """For the owner."""
+    cpu_us: int = 0
+    peak_kib: int = 0
+    output: Output = NO_OUTPUT
+
+
+def of_frame(frame: Frame, output: Output, *, max_body: int) -> Result:
+    """Return what a guest's ANSWER or ERROR means."""
+    cpu, peak = frame.cpu_us, frame.peak_kib
+    if len(frame.body) > max_body:
+        return too_large(output, max_body=max_body)
+    if frame.type == _ERROR:
+        return _of_error(frame, output)
+    if not _LOWEST_STATUS <= frame.status <= _HIGHEST_STATUS:
+        message = f"status {frame.status} is not one"
+        return Result(
+            kind=ReplyKind.FAILURE,
+            code=FailureCode.INVALID_RESPONSE,
+            message=message,
+            error=message,
+            output=output,
+            cpu_us=cpu,
+            peak_kib=peak,
+        )
+    return Result(status=frame.status, head=frame.head, body=frame.body, cpu_us=cpu, peak_kib=peak, output=output)
+
+
+def too_large(output: Output, *, max_body: int) -> Result:
+    """Return what an answer beyond the platform's cap means."""
+    message = f"the answer is larger than {max_body} bytes"
+    return Result(kind=ReplyKind.FAILURE, code=FailureCode.TOO_LARGE, message=message, error=message, output=output)
+
+
+def of_verdict(verdict: Verdict, output: Output = NO_OUTPUT) -> Result:
+    """Return what a run without an answer means."""
+    return Result(
+        kind=verdict.kind, code=verdict.code, message=verdict.message, stage=verdict.stage, error=verdict.message, output=output
+    )
+
+
+def _of_error(frame: Frame, output: Output) -> Result:
+    code, error = _explained(frame.head)
+    failed = code is FailureCode.INVALID_RESPONSE
+    return Result(
+        kind=ReplyKind.FAILURE if failed else ReplyKind.ANSWER,
+        status=0 if failed else frame.status,
+        head=b"" if failed else _JSON_HEAD,
+        body=b"" if failed else frame.body,
+        code=code,
+        message=error.partition("\n")[0],
+        error=error,
+        cpu_us=frame.cpu_us,
+        peak_kib=frame.peak_kib,
+        output=output,
+    )
+
+
+def _explained(head: bytes) -> tuple[FailureCode, str]:
+    """Return the code and the text for the owner that an ERROR's head holds; the guest is not to be trusted."""
+    try:
+        found = orjson.loads(head)
+        code = FailureCode(found["code"])
+        if code not in (FailureCode.HANDLER_ERROR, FailureCode.LOAD_ERROR, FailureCode.INVALID_RESPONSE):
+            code = FailureCode.HANDLER_ERROR
+        parts = [str(found.get(name) or "") for name in ("type", "message", "stack")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return FailureCode.HANDLER_ERROR, ""
+    title = ": ".join(part for part in parts[:2] if part)
+    return code, f"{title}\n{parts[2]}" if parts[2] else title
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Where a run's time went, in microseconds."""
+
+    queue_us: int
+    cold_us: int
+    run_us: int
+    cold: bool
+
+
+def stages(run: Run, now: float) -> Stages:
+    """Return where the time of a run that ends now went."""
+    begun = run.started_at or now
+    cold = int(run.cold_seconds * _MICRO)
+    waited = int((begun - run.queued_at) * _MICRO)
+    return Stages(max(waited - cold, 0), cold, int((now - begun) * _MICRO), run.cold_seconds > 0.0)
+
+
+def reply(result: Result, times: Stages, *, executor: str, free: int) -> Reply:
+    """Return the message for the caller."""
+    return Reply(
+        kind=result.kind,
+        executor=executor,
+        free_slots=free,
+        status=result.status,
+        head=result.head,
+        body=result.body,
+        code=result.code,
+        message=result.message,
+        stage=result.stage,
+        cold=times.cold,
+        queue_us=times.queue_us,
+        cold_us=times.cold_us,
+        run_us=times.run_us,
+    )
+
+
+def execution(run: Run, result: Result, times: Stages, *, executor: str) -> Execution:
+    """Return the record of a run."""
+    return Execution(
+        id=run.id,
+        namespace=run.key.namespace,
+        runtime=run.key.runtime,
+        function=run.key.function,
+        version=run.label,
+        digest=run.key.digest,
+        kind=run.kind,
+        executor=executor,
+        started_at=datetime.fromtimestamp(run.received_ns / 1e9, UTC),
+        status=result.status,
+        code=result.code,
+        error=result.error,
+        cold=times.cold,
+        queue_us=times.queue_us,
+        cold_us=times.cold_us,
+        run_us=times.run_us,
+        cpu_us=result.cpu_us,
+        peak_kib=result.peak_kib,
+        bytes_in=len(run.body),
+        bytes_out=len(result.body),
+        stdout=result.output.stdout,
+        stderr=result.output.stderr,
+        truncated=result.output.truncated,
+        trace_id=run.traceparent[3:35],
+    )
+
+
+def tell_spans(tracer: Tracing, run: Run, result: Result, times: Stages) -> None:
+    """Tell the run's spans: queue, cold start, handler. Their parent is what asked for the run."""
+    parent = tracing.parse(run.traceparent)
+    if parent is None or not parent.sampled:
+        return
+    queued_ns = run.received_ns + times.queue_us * 1000
+    ready_ns = queued_ns + times.cold_us * 1000
+    _span(tracer, parent, "queue", run.received_ns, queued_ns)
+    if times.cold:
+        _span(tracer, parent, "cold start", queued_ns, ready_ns)
+    if run.started_at:
+        tracer.tell(
+            name="handler",
+            context=parent.handler(),
+            parent_id=parent.span_id,
+            start_ns=ready_ns,
+            end_ns=ready_ns + times.run_us * 1000,
+            attributes={
+                "faas.name": run.key.function,
+                "faas.version": run.label,
+                "faas.coldstart": times.cold,
+                "fnbus.runtime": run.key.runtime,
+                "fnbus.namespace": run.key.namespace,
+                "fnbus.execution": run.id,
+                "http.response.status_code": result.status,
+            },
+            error=result.message or result.code.value if result.code else "",
+        )
+
+
+def _span(tracer: Tracing, parent: TraceContext, name: str, start_ns: int, end_ns: int) -> None:
+    tracer.tell(name=name, context=parent.child(), parent_id=parent.span_id, start_ns=start_ns, end_ns=end_ns)

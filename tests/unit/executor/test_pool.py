@@ -1,0 +1,323 @@
+"""The pool: its rules one by one, and its invariants under whatever may happen."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from services.executor.pool import LATE_SECONDS, TURN_SECONDS, Call, Limits, Pool, Refusal, Slot, State
+
+MAX_WORKERS = 4
+MAX_WAITING = 12
+VERSION_LIMIT = 3
+
+
+@dataclass
+class Recorder:
+    """Effects that only note what was asked for."""
+
+    started: list[Slot] = field(default_factory=list[Slot])
+    running: dict[int, Call] = field(default_factory=dict[int, Call])
+    stopped: list[Slot] = field(default_factory=list[Slot])
+    refused: list[tuple[Call, Refusal]] = field(default_factory=list[tuple[Call, Refusal]])
+
+    def start(self, slot: Slot) -> None:
+        self.started.append(slot)
+
+    def run(self, call: Call, slot: Slot) -> None:
+        assert slot.number not in self.running
+        assert call.version == slot.version
+        self.running[slot.number] = call
+
+    def stop(self, slot: Slot) -> None:
+        assert slot.number not in self.running
+        self.stopped.append(slot)
+
+    def refuse(self, call: Call, reason: Refusal) -> None:
+        self.refused.append((call, reason))
+
+
+def make(max_workers: int = MAX_WORKERS, **bounds: int) -> tuple[Pool[Call], Recorder]:
+    effects = Recorder()
+    return Pool[Call](Limits(max_workers=max_workers, **bounds), effects), effects
+
+
+def call(version: str = "a", deadline: float = 100.0) -> Call:
+    return Call(version=version, deadline=deadline)
+
+
+def answer(pool: Pool[Call], effects: Recorder, slot: Slot, now: float) -> Call:
+    """Let the call of a slot have its answer."""
+    answered = effects.running.pop(slot.number)
+    pool.answered(slot, now)
+    return answered
+
+
+def warm(pool: Pool[Call], effects: Recorder, version: str, *, now: float, run_seconds: float) -> Slot:
+    """Let a version have one idle worker whose calls are known to take `run_seconds`."""
+    pool.submit(call(version), now)
+    slot = effects.started[-1]
+    pool.ready(slot, now)
+    answer(pool, effects, slot, now + run_seconds)
+    return slot
+
+
+def test_pool_starts_a_worker_at_once_when_a_version_has_none() -> None:
+    pool, effects = make()
+    pool.submit(call(), 0.0)
+    assert [slot.version for slot in effects.started] == ["a"]
+
+
+def test_pool_shares_a_warm_worker_when_handlers_are_short() -> None:
+    pool, effects = make()
+    warm(pool, effects, "a", now=0.0, run_seconds=0.001)
+    for _ in range(4):
+        pool.submit(call(), 1.0)
+    assert len(effects.started) == 1
+
+
+def test_pool_grows_at_once_when_handlers_are_slow() -> None:
+    pool, effects = make()
+    warm(pool, effects, "a", now=0.0, run_seconds=1.0)
+    for _ in range(4):
+        pool.submit(call(), 2.0)
+    assert len(effects.started) == 4
+
+
+def test_pool_grows_when_the_first_handler_turns_out_slow() -> None:
+    pool, effects = make()
+    for _ in range(3):
+        pool.submit(call(), 0.0)
+    pool.ready(effects.started[0], 0.0)
+    assert len(effects.started) == 1
+    pool.tick(LATE_SECONDS + 0.001)
+    assert len(effects.started) == 3
+
+
+def test_pool_uses_the_worker_that_was_used_last_when_several_are_idle() -> None:
+    pool, effects = make()
+    first = warm(pool, effects, "a", now=0.0, run_seconds=1.0)
+    pool.submit(call(), 2.0)
+    pool.submit(call(), 2.0)
+    second = effects.started[1]
+    pool.ready(second, 2.1)
+    answer(pool, effects, first, 3.0)
+    answer(pool, effects, second, 4.0)
+    pool.submit(call(), 5.0)
+    assert list(effects.running) == [second.number]
+
+
+def test_pool_refuses_a_call_when_the_queue_is_full() -> None:
+    pool, effects = make(max_workers=1, max_waiting=2)
+    for _ in range(3):
+        pool.submit(call(), 0.0)
+    assert [reason for _, reason in effects.refused] == [Refusal.BUSY]
+
+
+def test_pool_refuses_a_call_as_cold_when_its_budget_ends_during_the_start() -> None:
+    pool, effects = make()
+    pool.submit(call(deadline=1.0), 0.0)
+    pool.tick(1.0)
+    assert [reason for _, reason in effects.refused] == [Refusal.COLD_TIMEOUT]
+
+
+def test_pool_refuses_a_call_as_queued_when_its_budget_ends_behind_others() -> None:
+    pool, effects = make(max_workers=1)
+    pool.submit(call(), 0.0)
+    pool.submit(call(deadline=1.0), 0.0)
+    pool.ready(effects.started[0], 0.1)
+    pool.tick(1.0)
+    assert [reason for _, reason in effects.refused] == [Refusal.QUEUE_TIMEOUT]
+
+
+def test_pool_tells_what_a_call_waited_for_the_start() -> None:
+    pool, effects = make()
+    mine = call()
+    pool.submit(mine, 0.0)
+    pool.ready(effects.started[0], 0.03)
+    assert mine.cold_seconds == 0.03
+
+
+def test_pool_evicts_the_idle_worker_used_least_recently_when_all_places_are_taken() -> None:
+    pool, effects = make(max_workers=2)
+    old = warm(pool, effects, "a", now=0.0, run_seconds=0.1)
+    warm(pool, effects, "b", now=1.0, run_seconds=0.1)
+    pool.submit(call("c"), 2.0)
+    assert effects.stopped == [old]
+    pool.ended(old, 2.1)
+    assert effects.started[-1].version == "c"
+
+
+def test_pool_gives_a_turn_to_another_version_when_one_floods_it() -> None:
+    pool, effects = make(max_workers=1)
+    for _ in range(5):
+        pool.submit(call("flood"), 0.0)
+    slot = effects.started[0]
+    pool.ready(slot, 0.1)
+    pool.submit(call("quiet"), 0.2)
+    answer(pool, effects, slot, 0.1 + TURN_SECONDS)
+    assert effects.stopped == [slot]
+    pool.ended(slot, 0.3)
+    assert effects.started[-1].version == "quiet"
+
+
+def test_pool_fails_the_waiting_calls_when_the_only_worker_cannot_be_started() -> None:
+    pool, effects = make()
+    mine = call()
+    pool.submit(mine, 0.0)
+    assert pool.failed(effects.started[0], 0.1) == [mine]
+
+
+def test_pool_starts_anew_when_the_worker_of_a_waiting_call_is_lost() -> None:
+    pool, effects = make(max_workers=1)
+    pool.submit(call(), 0.0)
+    pool.submit(call(), 0.0)
+    pool.ready(effects.started[0], 0.1)
+    pool.ended(effects.started[0], 0.2)
+    assert len(effects.started) == 2
+
+
+def test_pool_ends_idle_workers_when_their_time_is_up() -> None:
+    pool, effects = make()
+    slot = warm(pool, effects, "a", now=0.0, run_seconds=0.1)
+    pool.trim(299.0)
+    assert effects.stopped == []
+    pool.trim(301.0)
+    assert effects.stopped == [slot]
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Random calls, answers, crashes, failures, cancellations, deadlines, evictions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.pool, self.effects = make(max_waiting=MAX_WAITING, max_waiting_per_version=8, max_starting=2)
+        self.submitted: list[Call] = []
+        self.done: list[Call] = []
+
+    def starting(self) -> list[Slot]:
+        return [slot for slot in self.effects.started if slot.state is State.STARTING]
+
+    def finish(self, slot: Slot) -> None:
+        self.done.append(self.effects.running.pop(slot.number))
+
+    @rule(version=st.sampled_from("abcd"), budget=st.floats(0.01, 2.0), limit=st.sampled_from([0, VERSION_LIMIT]))
+    def submit(self, version: str, budget: float, limit: int) -> None:
+        mine = call(version, self.now + budget)
+        self.submitted.append(mine)
+        self.pool.submit(mine, self.now, limit=limit)
+
+    @rule(seconds=st.floats(0.001, 0.5))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.pool.tick(self.now)
+
+    @rule(seconds=st.floats(100, 400))
+    def quiet_time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.pool.tick(self.now)
+        self.pool.trim(self.now)
+
+    @precondition(lambda self: self.starting())
+    @rule(data=st.data())
+    def worker_gets_ready(self, data: st.DataObject) -> None:
+        self.pool.ready(data.draw(st.sampled_from(self.starting())), self.now)
+
+    @precondition(lambda self: self.starting())
+    @rule(data=st.data())
+    def start_fails(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(self.starting()))
+        self.done += self.pool.failed(slot, self.now)
+        self.pool.ended(slot, self.now)
+
+    @precondition(lambda self: self.effects.running)
+    @rule(data=st.data())
+    def call_is_answered(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from([each for each in self.effects.started if each.number in self.effects.running]))
+        self.finish(slot)
+        self.pool.answered(slot, self.now)
+
+    @precondition(lambda self: any(slot.state in (State.BUSY, State.IDLE) for slot in self.effects.started))
+    @rule(data=st.data())
+    def worker_crashes(self, data: st.DataObject) -> None:
+        alive = [slot for slot in self.effects.started if slot.state in (State.BUSY, State.IDLE)]
+        slot = data.draw(st.sampled_from(alive))
+        if slot.state is State.BUSY:
+            self.finish(slot)
+        self.pool.ended(slot, self.now)
+        self.effects.started.remove(slot)
+
+    @precondition(lambda self: self.effects.stopped)
+    @rule(data=st.data())
+    def stopped_worker_is_gone(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(self.effects.stopped))
+        self.effects.stopped.remove(slot)
+        self.pool.ended(slot, self.now)
+
+    @precondition(lambda self: self.pool.waiting)
+    @rule(data=st.data())
+    def call_is_canceled(self, data: st.DataObject) -> None:
+        mine = data.draw(st.sampled_from(list(self.pool.waiting_calls())))
+        assert self.pool.cancel(mine, self.now)
+        self.done.append(mine)
+
+    @rule(version=st.sampled_from("abcd"))
+    def version_is_retired(self, version: str) -> None:
+        self.pool.retire(version)
+
+    @invariant()
+    def workers_stay_within_the_limits(self) -> None:
+        assert self.pool.workers <= MAX_WORKERS
+        assert self.pool.waiting <= MAX_WAITING
+
+    @invariant()
+    def no_slot_is_lost(self) -> None:
+        states = [slot.state for slot in self.effects.started]
+        serving = sum(state is not State.ENDING for state in states)
+        assert self.pool.workers == serving + self.pool.ending
+        assert self.pool.ending == len(self.effects.stopped)
+        assert self.pool.busy == states.count(State.BUSY) == len(self.effects.running)
+        assert self.pool.idle == states.count(State.IDLE)
+
+    @invariant()
+    def every_call_is_in_one_place(self) -> None:
+        places = [*self.done, *(each for each, _ in self.effects.refused), *self.effects.running.values()]
+        places += self.pool.waiting_calls()
+        assert sorted(map(id, places)) == sorted(map(id, self.submitted))
+
+    @invariant()
+    def no_call_waits_beside_an_idle_worker(self) -> None:
+        idle = {slot.version for slot in self.effects.started if slot.state is State.IDLE}
+        assert not idle & {each.version for each in self.pool.waiting_calls()}
+
+    @invariant()
+    def no_call_waits_for_nothing(self) -> None:
+        serving = {slot.version for slot in self.effects.started if slot.state is not State.ENDING}
+        for each in self.pool.waiting_calls():
+            assert each.version in serving or self.pool.workers == MAX_WORKERS
+
+    def teardown(self) -> None:
+        """When workers do their part, every call is answered in the end."""
+        for _ in range(10_000):
+            if not self.pool.unfinished:
+                break
+            self.now += 0.01
+            for slot in list(self.effects.stopped):
+                self.stopped_gone(slot)
+            for slot in self.starting():
+                self.pool.ready(slot, self.now)
+            for slot in [each for each in self.effects.started if each.number in self.effects.running]:
+                self.finish(slot)
+                self.pool.answered(slot, self.now)
+            self.pool.tick(self.now)
+        assert self.pool.unfinished == 0
+
+    def stopped_gone(self, slot: Slot) -> None:
+        self.effects.stopped.remove(slot)
+        self.pool.ended(slot, self.now)
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
