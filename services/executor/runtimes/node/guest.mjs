@@ -54,7 +54,7 @@ async function onLoad(head) {
     Object.assign(process.env, env);
     handler = await load(root, head.entrypoint, head.handler || "handler");
   } catch (error) {
-    const message = placeOf(error, root) + messageOf(error, root);
+    const message = placeOf(error, root, head.entrypoint) + messageOf(error, root);
     fail({ id: 0, started: null }, { code: "load_error", status: 500, error, message });
     return;
   }

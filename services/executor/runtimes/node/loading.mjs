@@ -4,9 +4,12 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
+/** The code has no handler of the name it should have. */
+export class NoHandler extends Error {}
+
 /**
  * Runs the entry file (CommonJS, ESM or TypeScript that only needs its types stripped) and gives its handler. The file's
- * folder becomes the current one. Throws whatever the code throws, or an Error when it has no handler.
+ * folder becomes the current one. Throws whatever the code throws, or NoHandler when it has no handler.
  */
 export async function load(root, entrypoint, name) {
   const path = join(root, entrypoint);
@@ -15,7 +18,7 @@ export async function load(root, entrypoint, name) {
   process.chdir(dirname(path));
   const handler = find(await run(path), name);
   if (handler === null) {
-    throw new Error(`${entrypoint}: no function named ${name === "handler" ? "handler or main" : name} is exported`);
+    throw new NoHandler(`${entrypoint}: no function named ${name === "handler" ? "handler or main" : name} is exported`);
   }
   return handler;
 }

@@ -81,8 +81,9 @@ def _decoded(value: object) -> bytes:
         raise InvalidResponseError(f"a base64 body must be text, not {type(value).__name__}")
     import binascii
 
+    packed = b"".join((value.encode() if isinstance(value, str) else value).split())
     try:
-        return binascii.a2b_base64(value)
+        return binascii.a2b_base64(packed, strict_mode=True)
     except ValueError as error:
         raise InvalidResponseError(f"the body is not base64: {error}") from None
 

@@ -1,0 +1,243 @@
+"""A guest under test: the program of a runtime, driven over a socket pair without executor, sandbox or bus.
+
+The frames are written and read here from their description, independently of `services.executor.frames`, so that a mistake
+on one side is seen by the other.
+"""
+
+import json
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import orjson
+
+from libs.messages import heads
+
+READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+
+_FRAME = struct.Struct(">IBBHIIII")
+_PATIENCE = 30.0
+"""Seconds to wait for a frame or an end on a machine that is busy with other tests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A frame that a guest sent."""
+
+    type: int
+    call: int
+    status: int
+    head: bytes
+    body: bytes
+    cpu_us: int
+    peak_kib: int
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers of an ANSWER, in order."""
+        return [(name, value) for name, value in json.loads(self.head)]
+
+    @property
+    def failure(self) -> dict[str, str]:
+        """What an ERROR says for the function's owner."""
+        assert self.type == ERROR, f"frame of type {self.type}: {self.body[:200]!r}"
+        return json.loads(self.head)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def header(self, name: str) -> str | None:
+        """The first header of that lower-case name."""
+        return dict(reversed(self.headers)).get(name)
+
+    def json(self) -> Any:
+        """The body as JSON; the frame must be an ANSWER."""
+        assert self.type == ANSWER, f"frame of type {self.type}: {self.head!r}"
+        return json.loads(self.body)
+
+
+class Guest:
+    """A running guest; leaving the context closes its descriptor and sees it end."""
+
+    def __init__(self, argv: Sequence[str], *, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        """Start the guest; what it prints goes to files in `folder`."""
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(_PATIENCE)
+        with theirs, self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*argv, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **(env or {})},
+            )
+        self._calls = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> int:
+        """Close the descriptor, as an executor that ends does, and return the guest's exit code."""
+        self._socket.close()
+        try:
+            return self.process.wait(_PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def stdout(self) -> str:
+        """What the function has printed."""
+        return self._out.read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What the function has printed as errors."""
+        return self._err.read_text()
+
+    def send(self, kind: int, *, head: bytes = b"", body: bytes = b"", call: int = 0, pieces_of: int = 0) -> None:
+        """Send a frame, at once or in pieces of `pieces_of` bytes."""
+        data = _FRAME.pack(20 + len(head) + len(body), kind, 0, 0, call, len(head), 0, 0) + head + body
+        for start in range(0, len(data), pieces_of or len(data)):
+            self._socket.sendall(data[start : start + (pieces_of or len(data))])
+
+    def receive(self) -> Answer:
+        """Return the next frame.
+
+        Raises:
+            EOFError: the guest is gone.
+        """
+        header = self._exactly(_FRAME.size)
+        length, kind, _, status, call, head, cpu_us, peak_kib = _FRAME.unpack(header)
+        rest = self._exactly(length - 20)
+        return Answer(type=kind, call=call, status=status, head=rest[:head], body=rest[head:], cpu_us=cpu_us, peak_kib=peak_kib)
+
+    def _exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            try:
+                piece = self._socket.recv(min(size - len(data), 1 << 20))
+            except ConnectionResetError:
+                piece = b""
+            if not piece:
+                raise EOFError(f"the guest is gone: {self.stderr[-2000:]}")
+            data += piece
+        return bytes(data)
+
+    def load(self, root: Path, entrypoint: str, *, handler: str = "handler", env: Mapping[str, str] | None = None) -> Answer:
+        """Have a version loaded and return LOADED or ERROR."""
+        head = {
+            "root": str(root),
+            "entrypoint": entrypoint,
+            "handler": handler,
+            "handler_style": "native",
+            "name": "tested",
+            "version": "default",
+            "env": dict(env or {}),
+        }
+        self.send(LOAD, head=json.dumps(head).encode())
+        return self.receive()
+
+    def call(self, *, body: bytes = b"", pieces_of: int = 0, **head: Any) -> Answer:
+        """Run the handler once; `head` replaces arguments of `libs.messages.heads.encode`."""
+        self._calls += 1
+        self.send(CALL, head=request_head(**head), body=body, call=self._calls, pieces_of=pieces_of)
+        answer = self.receive()
+        assert answer.call == self._calls, f"answer to call {answer.call} instead of {self._calls}"
+        return answer
+
+
+def request_head(**changes: Any) -> bytes:
+    """Return a request head with everything that a gateway says, some of it changed."""
+    arguments: dict[str, Any] = {
+        "id": "req-1700000000000-77-000001",
+        "method": "GET",
+        "path": "/tested",
+        "raw_path": "/tested?name=World",
+        "query": {"name": "World"},
+        "headers": {"host": "localhost:8080", "user-agent": "tests"},
+        "params": {},
+        "client": {"ip": "127.0.0.1", "ua": "tests"},
+        "context": orjson.Fragment(b'{"runtime":"any","function_name":"tested","version":"default","timeout_ms":2500}'),
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "ts": 1_700_000_000_000,
+    }
+    return heads.encode(**{**arguments, **changes})
+
+
+type Sources = Mapping[str, str | Mapping[str, str]]
+"""A behaviour: for each runtime the source of its handler, or of several files, the first of which is the entry."""
+
+ENTRY_FILES = {"python": "handler.py", "node": "handler.js"}
+"""Name of the entry file of a behaviour that is a single file."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """Where behaviours are tried: a runtime's command and a folder for code."""
+
+    runtime: str
+    argv: Sequence[str]
+    folder: Path
+    guests: list[Guest] = field(default_factory=list[Guest])
+
+    def start(self, **env: str) -> Guest:
+        """Return a guest that has said it is ready."""
+        place = self.folder / f"guest{len(self.guests)}"
+        place.mkdir()
+        guest = Guest(self.argv, folder=place, env=env)
+        self.guests.append(guest)
+        ready = guest.receive()
+        assert ready.type == READY
+        assert json.loads(ready.head)["runtime"] == self.runtime
+        return guest
+
+    def write(self, sources: Sources) -> tuple[Path, str]:
+        """Write the code of this runtime and return its root and its entry file."""
+        source = sources[self.runtime]
+        files = {ENTRY_FILES[self.runtime]: source} if isinstance(source, str) else source
+        root = self.folder / "fn"
+        for name, text in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return root, next(iter(files))
+
+    def loaded(self, sources: Sources, *, handler: str = "handler", env: Mapping[str, str] | None = None) -> Guest:
+        """Return a guest that has loaded the code."""
+        guest = self.start()
+        answer = guest.load(*self.write(sources), handler=handler, env=env)
+        assert answer.type == LOADED, answer.body
+        return guest
+
+    def refused(self, sources: Sources, *, handler: str = "handler") -> Answer:
+        """Return the error of a guest that could not load the code."""
+        answer = self.start().load(*self.write(sources), handler=handler)
+        assert answer.type == ERROR
+        assert answer.failure["code"] == "load_error"
+        return answer
+
+    def close(self) -> None:
+        """End all guests."""
+        for guest in self.guests:
+            guest.close()
+
+
+class Answered(Protocol):
+    """A fixture that loads a behaviour, calls it once and returns the answer."""
+
+    def __call__(self, sources: Sources, *, body: bytes = b"", env: Mapping[str, str] | None = None, **head: Any) -> Answer:
+        """Load, call, return."""
+        ...

@@ -1,0 +1,130 @@
+"""What a handler sees (FastFN contract 2.3), on every runtime."""
+
+import base64
+
+from libs.testing.guests import Answered, Bench, Sources
+
+ECHO: Sources = {
+    "python": "def handler(event):\n    return {'status': 200, 'body': event}\n",
+    "node": "exports.handler = (event) => ({ status: 200, body: event });\n",
+}
+
+
+def test_event_has_the_request_line_query_headers_and_client(answered: Answered) -> None:
+    event = answered(ECHO, method="POST", query={"a": ["1", "2"], "flag": True}, headers={"x-a": ["1", "2"], "b": "c"}).json()
+    assert event["id"] == "req-1700000000000-77-000001"
+    assert event["ts"] == 1_700_000_000_000
+    assert event["method"] == "POST"
+    assert event["path"] == "/tested"
+    assert event["raw_path"] == "/tested?name=World"
+    assert event["query"] == {"a": ["1", "2"], "flag": True}
+    assert event["headers"] == {"x-a": ["1", "2"], "b": "c"}
+    assert event["client"] == {"ip": "127.0.0.1", "ua": "tests"}
+    assert event["secrets"] == {}
+
+
+def test_event_context_has_what_the_catalogue_and_the_call_say(answered: Answered) -> None:
+    context = answered(ECHO, user={"id": 7}, trigger={"type": "cron"}).json()["context"]
+    assert context == {
+        "runtime": "any",
+        "function_name": "tested",
+        "version": "default",
+        "timeout_ms": 2500,
+        "request_id": "req-1700000000000-77-000001",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "user": {"id": 7},
+        "trigger": {"type": "cron"},
+    }
+
+
+def test_event_has_user_trigger_and_version_only_inside_the_context_or_when_pinned(answered: Answered) -> None:
+    event = answered(ECHO).json()
+    assert "user" not in event["context"]
+    assert "trigger" not in event["context"]
+    assert event.keys().isdisjoint({"user", "trigger", "version", "traceparent", "session"})
+
+
+def test_event_has_the_version_when_the_caller_pinned_it(answered: Answered) -> None:
+    assert answered(ECHO, pinned="v2").json()["version"] == "v2"
+
+
+def test_event_body_is_null_when_there_is_none(answered: Answered) -> None:
+    assert answered(ECHO).json().get("body") is None
+
+
+def test_event_body_is_text_and_never_parsed(answered: Answered) -> None:
+    event = answered(ECHO, body='{"größe": "5 €"}'.encode(), headers={"content-type": "application/json"}).json()
+    assert event["body"] == '{"größe": "5 €"}'
+    assert "is_base64" not in event
+
+
+def test_event_body_comes_as_base64_when_it_is_not_utf8(answered: Answered) -> None:
+    data = bytes(range(256))
+    event = answered(ECHO, body=data).json()
+    assert event["is_base64"] is True
+    assert base64.b64decode(event["body_base64"]) == data
+    assert event["body"] is None
+
+
+def test_event_has_a_session_only_with_cookies(answered: Answered) -> None:
+    event = answered(ECHO, headers={"cookie": "theme=dark; sid=abc; x=a=b"}).json()
+    assert event["session"] == {
+        "id": "abc",
+        "raw": "theme=dark; sid=abc; x=a=b",
+        "cookies": {"theme": "dark", "sid": "abc", "x": "a=b"},
+    }
+
+
+def test_event_session_prefers_session_id_over_its_other_names(answered: Answered) -> None:
+    assert answered(ECHO, headers={"cookie": ["sid=1", "session_id=2"]}).json()["session"]["id"] == "2"
+
+
+def test_event_params_are_there_under_both_names_and_are_one_object(answered: Answered) -> None:
+    sources: Sources = {
+        "python": "def handler(event):\n    return {'same': event['params'] is event['path_params'], 'p': event['params']}\n",
+        "node": "exports.handler = (event) => ({ same: event.params === event.path_params, p: event.params });\n",
+    }
+    assert answered(sources, params={"id": "7"}).json() == {"same": True, "p": {"id": "7"}}
+
+
+def test_params_are_given_to_a_handler_that_asks_for_them(answered: Answered) -> None:
+    sources: Sources = {
+        "python": "def handler(event, id, *, slug='none'):\n    return {'id': id, 'slug': slug, 'm': event['method']}\n",
+        "node": "exports.handler = (event, { id, slug = 'none' }) => ({ id, slug, m: event.method });\n",
+    }
+    assert answered(sources, params={"id": "7", "other": "x"}).json() == {"id": "7", "slug": "none", "m": "GET"}
+
+
+def test_params_are_given_whole_as_a_second_argument(answered: Answered) -> None:
+    sources: Sources = {
+        "python": "def handler(event, params):\n    return {'params': params}\n",
+        "node": "exports.handler = (event, params) => ({ params });\n",
+    }
+    assert answered(sources, params={"id": "7"}).json() == {"params": {"id": "7"}}
+
+
+def test_environment_is_in_the_event_and_in_the_process(answered: Answered) -> None:
+    sources: Sources = {
+        "python": "import os\nAT_LOAD = os.environ['KEY']\ndef handler(event):\n    return [AT_LOAD, event['env']]\n",
+        "node": "const atLoad = process.env.KEY;\nexports.handler = (event) => [atLoad, event.env];\n",
+    }
+    assert answered(sources, env={"KEY": "välue"}).json() == ["välue", {"KEY": "välue"}]
+
+
+def test_event_is_new_for_each_call_when_a_handler_changes_it(bench: Bench) -> None:
+    sources: Sources = {
+        "python": "def handler(event):\n    seen = list(event['env'])\n    event['env']['MORE'] = 'x'\n    return seen\n",
+        "node": "exports.handler = (event) => { const seen = Object.keys(event.env); event.env.MORE = 'x'; return seen; };\n",
+    }
+    guest = bench.loaded(sources, env={"KEY": "v"})
+    assert guest.call().json() == ["KEY"]
+    assert guest.call().json() == ["KEY"]
+
+
+def test_memory_of_a_module_lives_from_call_to_call(bench: Bench) -> None:
+    sources: Sources = {
+        "python": "n = 0\ndef handler(event):\n    global n\n    n += 1\n    return {'n': n}\n",
+        "node": "let n = 0;\nexports.handler = () => ({ n: ++n });\n",
+    }
+    guest = bench.loaded(sources)
+    assert [guest.call().json()["n"] for _ in range(3)] == [1, 2, 3]

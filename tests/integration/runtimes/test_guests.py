@@ -1,0 +1,112 @@
+"""What a guest keeps to itself and how it ends, on every runtime."""
+
+from libs.testing.guests import CALL, Bench, Sources, request_head
+from libs.testing.wait import eventually
+
+HELLO: Sources = {
+    "python": "def handler(event):\n    return {'hello': event['query']['name']}\n",
+    "node": "exports.handler = (event) => ({ hello: event.query.name });\n",
+}
+
+
+def test_output_of_a_handler_is_flushed_before_the_answer_and_never_mixed_with_it(bench: Bench) -> None:
+    sources: Sources = {
+        "python": (
+            "import sys\ndef handler(event):\n    print('to out', end='', flush=True)\n    print('to err', file=sys.stderr)\n"
+            "    sys.stdout.buffer.write(b'\\x00\\x00\\x00\\x14\\x05')\n    return 'ok'\n"
+        ),
+        "node": (
+            "exports.handler = () => { process.stdout.write('to out'); console.error('to err');"
+            " process.stdout.write(Buffer.from([0, 0, 0, 20, 5])); return 'ok'; };\n"
+        ),
+    }
+    guest = bench.loaded(sources)
+    assert guest.call().text == "ok"
+    assert guest.stdout == "to out\x00\x00\x00\x14\x05"
+    assert guest.stderr == "to err\n"
+
+
+def test_output_is_not_lost_when_it_is_not_text(bench: Bench) -> None:
+    sources: Sources = {
+        "python": "def handler(event):\n    print('\\udc80')\n    return 'ok'\n",
+        "node": "exports.handler = () => { console.log('\\udc80'); return 'ok'; };\n",
+    }
+    assert bench.loaded(sources).call().text == "ok"
+
+
+def test_arguments_of_the_process_do_not_tell_the_descriptor(bench: Bench) -> None:
+    sources: Sources = {
+        "python": "import os, sys\ndef handler(event):\n    return [os.path.basename(a) for a in sys.argv]\n",
+        "node": "exports.handler = () => process.argv.slice(1).map((a) => require('path').basename(a));\n",
+    }
+    assert bench.loaded(sources).call().json() in (["handler.py"], ["handler.js"])
+
+
+def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Bench) -> None:
+    sources: Sources = {
+        "python": (
+            "import subprocess\ndef handler(event):\n"
+            "    return subprocess.run(['ls', '-l', '/proc/self/fd'], close_fds=False, capture_output=True, text=True).stdout\n"
+        ),
+        "node": "exports.handler = () => require('child_process').execFileSync('ls', ['-l', '/proc/self/fd']).toString();\n",
+    }
+    listing = bench.loaded(sources).call().text
+    # Node hands its children socket pairs as their stdio; anything above is inherited.
+    above = [line for line in listing.splitlines() if "->" in line and int(line.split()[-3]) > 2]
+    assert not [line for line in above if "socket:" in line], listing
+
+
+def test_standard_input_is_empty(bench: Bench) -> None:
+    sources: Sources = {
+        "python": "import sys\ndef handler(event):\n    return {'in': sys.stdin.read()}\n",
+        "node": "exports.handler = () => ({ in: require('fs').readFileSync(0, 'utf8') });\n",
+    }
+    assert bench.loaded(sources).call().json() == {"in": ""}
+
+
+def test_a_frame_that_comes_in_pieces_is_put_together(bench: Bench) -> None:
+    guest = bench.loaded(HELLO)
+    assert guest.call(pieces_of=7).json() == {"hello": "World"}
+    assert guest.call(body=b"x" * 200_000, pieces_of=65_536).json() == {"hello": "World"}
+
+
+def test_calls_that_come_together_are_answered_one_by_one(bench: Bench) -> None:
+    guest = bench.loaded(HELLO)
+    for call in (11, 12, 13):
+        guest.send(CALL, head=request_head(query={"name": str(call)}), call=call)
+    answers = [guest.receive() for _ in range(3)]
+    assert [(answer.call, answer.json()["hello"]) for answer in answers] == [(11, "11"), (12, "12"), (13, "13")]
+
+
+def test_an_answer_tells_cpu_time_and_peak_memory(bench: Bench) -> None:
+    sources: Sources = {
+        "python": (
+            "kept = []\ndef handler(event):\n    kept.append(bytearray(b'x') * 50_000_000)\n    return sum(range(300_000))\n"
+        ),
+        "node": (
+            "const kept = [];\nexports.handler = () => { kept.push(Buffer.alloc(50_000_000, 'x'));"
+            " let n = 0; for (let i = 0; i < 3e6; i++) n += i; return n; };\n"
+        ),
+    }
+    answer = bench.loaded(sources).call()
+    assert answer.cpu_us > 500
+    assert 50_000 < answer.peak_kib < 1_000_000
+
+
+def test_a_guest_ends_when_its_descriptor_is_closed_whatever_it_left_running(bench: Bench) -> None:
+    sources: Sources = {
+        "python": (
+            "import threading\ndef handler(event):\n    threading.Thread(target=threading.Event().wait).start()\n"
+            "    return 'ok'\n"
+        ),
+        "node": "exports.handler = () => { setInterval(() => {}, 1000); return 'ok'; };\n",
+    }
+    guest = bench.loaded(sources)
+    assert guest.call().text == "ok"
+    assert guest.close() == 0
+
+
+async def test_a_guest_ends_when_its_descriptor_is_closed_before_it_has_code(bench: Bench) -> None:
+    guest = bench.start()
+    assert guest.close() == 0
+    await eventually(lambda: guest.process.poll() == 0)
