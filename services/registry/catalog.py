@@ -4,7 +4,7 @@ Composing is stable: what is stored already comes out as it is, sealed environme
 registry on the same folder and store, finds nothing to do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -16,7 +16,7 @@ from libs.messages import bundles
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, VersionEntry
 from services.registry.documents import function_id
 from services.registry.source.environment import EnvValue
-from services.registry.source.folder import LoadedFunction, LoadedVersion
+from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 
 FOLDER = "folder"
 """`FunctionEntry.source` of what comes from a functions folder."""
@@ -82,36 +82,57 @@ def compose(function: LoadedFunction, *, namespace: str, known: FunctionEntry | 
 
 
 def differences(
-    functions: Iterable[LoadedFunction],
-    *,
-    namespace: str,
-    stored: Mapping[str, FunctionEntry],
-    applied: Mapping[str, tuple[LoadedFunction, FunctionEntry]],
-    broken: frozenset[str] = frozenset(),
+    snapshot: Snapshot, *, stored: Mapping[str, FunctionEntry], applied: Mapping[str, tuple[LoadedFunction, FunctionEntry]]
 ) -> Differences:
-    """Compare a folder with what is stored.
+    """Compare a folder with what is stored. What could not be read in full changes and removes nothing that is stored.
 
     Args:
-        functions: all that the folder holds.
-        namespace: where they belong.
+        snapshot: what the folder holds.
         stored: all entries of the store, by id.
         applied: what this process knows to be the same: a loaded function and the entry it became, by id.
-        broken: ids of functions that are there and cannot be read; what is stored of them stays.
     """
     deploy: list[LoadedFunction] = []
-    present: set[str] = set(broken)
-    for function in functions:
-        identity = loaded_id(namespace, function)
+    present: set[str] = set()
+    for function in snapshot.functions:
+        identity = loaded_id(snapshot.namespace, function)
         present.add(identity)
         same = applied.get(identity)
-        if same is None or same[0] != function or same[1] != stored.get(identity):
+        if same is not None and same[0] == function and same[1] == stored.get(identity):
+            continue
+        if identity not in stored or not _is_incomplete(snapshot, function.runtime, function.name):
             deploy.append(function)
     gone = (
         entry
         for identity, entry in stored.items()
-        if entry.source == FOLDER and entry.namespace == namespace and identity not in present
+        if entry.source == FOLDER
+        and entry.namespace == snapshot.namespace
+        and identity not in present
+        and not _may_be_there(snapshot, entry.runtime, entry.name)
     )
     return Differences(deploy=tuple(deploy), remove=tuple(gone))
+
+
+def _is_incomplete(snapshot: Snapshot, runtime: str, name: str) -> bool:
+    """Whether a part of a function could not be read."""
+    return (runtime, name) in snapshot.broken or any(
+        _is_within(unread, place) for unread in snapshot.unread for place in _places(runtime, name)
+    )
+
+
+def _may_be_there(snapshot: Snapshot, runtime: str, name: str) -> bool:
+    """Whether a function may lie where something could not be read."""
+    return _is_incomplete(snapshot, runtime, name) or any(
+        _is_within(place, unread) for unread in snapshot.unread for place in _places(runtime, name)
+    )
+
+
+def _places(runtime: str, name: str) -> tuple[str, str]:
+    """Return where a function may lie: a file route's name is its path, a function directory's is below its runtime or not."""
+    return (name, f"{runtime}/{name}")
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(f"{folder}/")
 
 
 def meta(

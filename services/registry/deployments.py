@@ -203,9 +203,7 @@ class Deployments:
 
     async def _bring_in(self, snapshot: Snapshot, now: _Round) -> None:
         """Write to the store what differs from the folder."""
-        todo = catalog.differences(
-            snapshot.functions, namespace=snapshot.namespace, stored=self._entries, applied=self._applied
-        )
+        todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
         await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now))
         await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
 

@@ -52,6 +52,7 @@ class Drafts:
         self._claims: list[Claim] = []
         self._problems: set[catalog.Problem] = set()
         self._by_entry: dict[str, tuple[Owner, str]] = {}
+        self._broken: set[tuple[str, str]] = set()
 
     def say(self, path: str, message: str) -> None:
         """Add a problem."""
@@ -82,6 +83,7 @@ class Drafts:
         fault = tree.bundle_fault(code.files)
         if fault:
             self.say(code.path, fault)
+            self._broken.add(draft.owner[:2])
             return False
         draft.versions[label] = FoundVersion(
             label=label,
@@ -149,6 +151,7 @@ class Drafts:
             functions=tuple(functions.values()),
             conflicts=settled.conflicts,
             problems=tuple(problems[:MAX_PROBLEMS]),
+            broken=frozenset(self._broken),
         )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from libs import errors
@@ -54,6 +54,10 @@ class Snapshot:
     """Sorted by name, then runtime."""
     conflicts: tuple[str, ...]
     problems: tuple[catalog.Problem, ...]
+    broken: frozenset[tuple[str, str]] = frozenset()
+    """Functions (runtime, name) that are there but cannot be had in full: what is known of them stays."""
+    unread: tuple[str, ...] = ()
+    """Files and folders, relative, that could not be looked at: functions there are not known to be gone. Empty: the root."""
 
 
 class FolderSource:
@@ -117,10 +121,12 @@ class FolderSource:
         discovery = discover(found, configs, manifests, options=self._options)
         used = {env_path for each in discovery.functions for version in each.versions if (env_path := version.env_path)}
         problems.extend(problem for path in sorted(used & envs.keys()) for problem in envs[path].problems)
-        functions = [self._load_function(function, files, envs, problems) for function in discovery.functions]
+        broken = set(discovery.broken)
+        functions = [self._load_function(function, files, envs, problems, broken) for function in discovery.functions]
         self._files = files
         self._digests.keep(files)
-        return _snapshot(discovery, [function for function in functions if function is not None], problems)
+        present = [function for function in functions if function is not None]
+        return replace(_snapshot(discovery, present, problems), broken=frozenset(broken), unread=found.unread)
 
     def _parse_all[T](
         self,
@@ -144,7 +150,12 @@ class FolderSource:
         return parsed
 
     def _load_function(
-        self, function: FoundFunction, files: Mapping[str, File], envs: Mapping[str, EnvFile], problems: list[catalog.Problem]
+        self,
+        function: FoundFunction,
+        files: Mapping[str, File],
+        envs: Mapping[str, EnvFile],
+        problems: list[catalog.Problem],
+        broken: set[tuple[str, str]],
     ) -> LoadedFunction | None:
         versions: list[LoadedVersion] = []
         for found in function.versions:
@@ -155,6 +166,7 @@ class FolderSource:
                 )
             except OSError as error:
                 problems.append(_unreadable(error.filename or found.entrypoint, error))
+                broken.add((function.runtime, function.name))
                 continue
             env = envs.get(found.env_path or "")
             versions.append(LoadedVersion(found=found, bundle=digest, env=env.values if env is not None else {}))

@@ -53,3 +53,5 @@ class Discovery:
     """Patterns that have more than one owner and so no winner, sorted."""
     problems: tuple[catalog.Problem, ...]
     """What does not work as written, sorted by path."""
+    broken: frozenset[tuple[str, str]] = frozenset()
+    """Functions (runtime, name) with a version that is there but left out: what is known of them stays."""

@@ -45,6 +45,8 @@ class Listing:
     files: tuple[File, ...]
     """Sorted by path."""
     problems: tuple[catalog.Problem, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Files and folders that could not be looked at; what lies there is not known to be gone."""
 
 
 def scan(root: Path) -> Listing:
@@ -83,6 +85,7 @@ class _Scan:
         self._inside = root.rstrip("/") + "/"
         self._files: list[File] = []
         self._problems: list[catalog.Problem] = []
+        self._unread: list[str] = []
         self._packages: dict[str, int] = {}
 
     def run(self) -> Listing:
@@ -92,10 +95,12 @@ class _Scan:
             pending.extend(self._scan_folder(folder, chain))
         if len(self._files) > MAX_FILES:
             self._say("", f"has more than {MAX_FILES} files; the rest is left out")
+            self._unread.append("")
             del self._files[MAX_FILES:]
         return Listing(
             files=tuple(sorted(self._files, key=lambda file: file.path)),
             problems=tuple(sorted(self._problems, key=lambda problem: (problem.path, problem.message))),
+            unread=tuple(sorted(self._unread)),
         )
 
     def _say(self, path: str, message: str) -> None:
@@ -107,6 +112,7 @@ class _Scan:
             entries = list(os.scandir(os.path.join(self._root, folder)))
         except OSError as error:
             self._say(folder, f"cannot be read: {error.strerror}")
+            self._unread.append(folder)
             return
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith("~") or entry.name == "__pycache__":
@@ -122,6 +128,7 @@ class _Scan:
                 continue
             except OSError as error:
                 self._say(path, f"cannot be read: {error.strerror}")
+                self._unread.append(path)
                 continue
             if below is not None:
                 yield below

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, R
 from libs.secrets import KeyRing
 from services.registry import catalog
 from services.registry.source.environment import EnvValue
-from services.registry.source.folder import LoadedFunction, LoadedVersion
+from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -30,6 +31,10 @@ def loaded(
         versions=(LoadedVersion(found=found, bundle=bundle, env=values),),
         routes=(RouteEntry(pattern=f"/{name}", methods=("GET",), rank=3),),
     )
+
+
+def snapshot(*functions: LoadedFunction) -> Snapshot:
+    return Snapshot(namespace="default", functions=functions, conflicts=(), problems=())
 
 
 def composed(function: LoadedFunction, known: FunctionEntry | None = None, ring: KeyRing = RING) -> FunctionEntry:
@@ -83,9 +88,9 @@ def test_differences_are_new_changed_and_gone_functions() -> None:
     applied = {
         f"default/python/{name}": (loaded(name), stored[f"default/python/{name}"]) for name in ("same", "changed", "gone")
     }
-    folder = [loaded("same"), loaded("changed", bundle="b2"), loaded("new")]
+    folder = snapshot(loaded("same"), loaded("changed", bundle="b2"), loaded("new"))
 
-    found = catalog.differences(folder, namespace="default", stored=stored, applied=applied)
+    found = catalog.differences(folder, stored=stored, applied=applied)
 
     assert [function.name for function in found.deploy] == ["changed", "new"]
     assert found.remove == (gone,)
@@ -96,7 +101,7 @@ def test_differences_look_again_when_the_store_has_changed_behind_our_back() -> 
     applied = {"default/python/hello": (loaded(), entry)}
 
     found = catalog.differences(
-        [loaded()], namespace="default", stored={"default/python/hello": replace(entry, revision=9)}, applied=applied
+        snapshot(loaded()), stored={"default/python/hello": replace(entry, revision=9)}, applied=applied
     )
 
     assert [function.name for function in found.deploy] == ["hello"]
@@ -106,12 +111,45 @@ def test_differences_never_remove_what_comes_from_elsewhere() -> None:
     stored = {
         "default/python/api": replace(composed(loaded("api")), source="api"),
         "acme/python/hello": replace(composed(loaded()), namespace="acme"),
-        "default/python/broken": composed(loaded("broken")),
     }
 
-    found = catalog.differences([], namespace="default", stored=stored, applied={}, broken=frozenset({"default/python/broken"}))
+    assert catalog.differences(snapshot(), stored=stored, applied={}).remove == ()
 
-    assert found.remove == ()
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        {"broken": frozenset({("python", "acme/orders")})},
+        {"unread": ("acme",)},
+        {"unread": ("python/acme",)},
+        {"unread": ("python/acme/orders/handler.py",)},
+        {"unread": ("",)},
+    ],
+    ids=["broken", "its folder", "its folder below the runtime", "its file", "the root"],
+)
+def test_differences_never_remove_what_could_not_be_read(folder: dict[str, Any]) -> None:
+    stored = {"default/python/acme/orders": composed(loaded("acme/orders"))}
+
+    assert catalog.differences(replace(snapshot(), **folder), stored=stored, applied={}).remove == ()
+
+
+def test_differences_remove_what_is_gone_beside_what_could_not_be_read() -> None:
+    stored = {"default/python/acme/orders": composed(loaded("acme/orders"))}
+
+    found = catalog.differences(replace(snapshot(), unread=("acme/other", "python/acm")), stored=stored, applied={})
+
+    assert found.remove == tuple(stored.values())
+
+
+def test_differences_leave_a_stored_function_as_it_is_when_a_part_of_it_could_not_be_read() -> None:
+    stored = {"default/python/hello": composed(loaded())}
+    folder = replace(
+        snapshot(loaded(bundle="half"), loaded("new", bundle="half")), unread=("python/hello/lib", "python/new/lib")
+    )
+
+    found = catalog.differences(folder, stored=stored, applied={})
+
+    assert [function.name for function in found.deploy] == ["new"]
 
 
 def test_meta_is_the_known_one_when_only_time_has_passed() -> None:
