@@ -22,6 +22,9 @@ CATALOG = Collection("catalog")
 
 META_ID = "meta"
 
+PART_BYTES = 8 * 1024 * 1024
+"""Bytes of code in one document: MongoDB's take 16 MiB at most."""
+
 
 def function_id(*, namespace: str, runtime: str, name: str) -> str:
     """Return the `_id` of a function's document."""
@@ -69,9 +72,17 @@ def from_version(function: str, version: VersionEntry, now: datetime) -> Documen
     }
 
 
-def from_bundle(digest: str, bundle: Bundle, now: datetime) -> Document:
-    """Return the document of a bundle."""
-    return {"_id": digest, "created_at": now, "data": codec.encode(bundle)}
+def from_bundle(digest: str, bundle: Bundle, now: datetime) -> list[Document]:
+    """Return the documents of a bundle: the parts that a document cannot hold first, the one named by the digest last."""
+    data = codec.encode(bundle)
+    first, *more = (data[at : at + PART_BYTES] for at in range(0, len(data), PART_BYTES))
+    parts: list[Document] = [{"_id": part_id(digest, at), "data": part} for at, part in enumerate(more, start=1)]
+    return [*parts, {"_id": digest, "created_at": now, "parts": len(more), "data": first}]
+
+
+def part_id(digest: str, number: int) -> str:
+    """Return the `_id` of a further part of a bundle, from 1."""
+    return f"{digest}/{number}"
 
 
 def from_meta(meta: CatalogMeta) -> Document:

@@ -3,6 +3,7 @@
 Order of a write: bundle, version, entry. So an entry in the store always names code that is there.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ class Functions:
         """
         now = self._clock.now()
         for digest, bundle in bundles.items():
-            await self._keep(documents.BUNDLES, documents.from_bundle(digest, bundle, now))
+            for document in documents.from_bundle(digest, bundle, now):
+                await self._keep(documents.BUNDLES, document)
         for version in entry.versions:
             await self._keep(documents.VERSIONS, documents.from_version(documents.id_of(entry), version, now))
         document = documents.from_entry(entry)
@@ -106,7 +108,15 @@ class Functions:
     async def bundle(self, digest: str) -> Bundle | None:
         """Return code by its digest, or None when it is not stored."""
         document = await self._store.get(documents.BUNDLES, digest)
-        return None if document is None else codec.decode(Bundle, document["data"])
+        if document is None:
+            return None
+        data = [document["data"]]
+        for number in range(1, document["parts"] + 1):
+            part = await self._store.get(documents.BUNDLES, documents.part_id(digest, number))
+            if part is None:
+                return None
+            data.append(part["data"])
+        return codec.decode(Bundle, b"".join(data))
 
     async def read_meta(self) -> tuple[CatalogMeta | None, int]:
         """Return what concerns all functions, and its revision (0: there is nothing yet)."""
@@ -128,19 +138,18 @@ class Functions:
 
     async def _keep(self, collection: Collection, document: Document) -> None:
         """Store something that never changes; when it is there already, note that it is in use again."""
-        try:
-            await self._store.insert(collection, document)
-        except DuplicateKeyError:
+        while True:
+            with contextlib.suppress(DuplicateKeyError):
+                return await self._store.insert(collection, document)
             there = await self._store.get(collection, document["_id"])
-            if there is not None:
-                try:
-                    await self._store.replace(
-                        collection, there | {"created_at": document["created_at"]}, revision=there["revision"]
-                    )
-                except RevisionConflictError:
-                    await self._keep(collection, document)
-            else:
-                await self._keep(collection, document)
+            if there is None:
+                continue
+            if "created_at" not in document:
+                return None
+            with contextlib.suppress(RevisionConflictError):
+                fresh = there | {"created_at": document["created_at"]}
+                await self._store.replace(collection, fresh, revision=there["revision"])
+                return None
 
 
 def _readable(document: Document) -> FunctionEntry | None:

@@ -94,6 +94,8 @@ class Pruning:
         if bundle is None or bundle["created_at"] >= self._clock.now() - YOUNG:
             return
         if await self._store.delete(documents.BUNDLES, digest, revision=bundle["revision"]):
+            for number in range(1, bundle["parts"] + 1):
+                await self._store.delete(documents.BUNDLES, documents.part_id(digest, number))
             await objects.delete(digest)
 
     async def _versions(self) -> list[Document]:

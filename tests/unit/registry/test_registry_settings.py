@@ -1,0 +1,76 @@
+"""Settings of the registry come from FNBUS_* and FastFN's FN_* names."""
+
+from pathlib import Path
+
+import pytest
+
+from libs import settings
+from services.registry import main
+from services.registry.settings import RegistrySettings
+
+
+def test_settings_need_nothing() -> None:
+    chosen = RegistrySettings()
+
+    assert chosen.functions_root is None
+    assert chosen.history_hours == 24
+    assert chosen.history_max == 200_000
+
+
+def test_settings_honour_the_names_of_fastfn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FN_FUNCTIONS_ROOT", "/srv/functions")
+    monkeypatch.setenv("FN_NAMESPACE_DEPTH", "5")
+    monkeypatch.setenv("FN_ZERO_CONFIG_IGNORE_DIRS", "build, dist,")
+    monkeypatch.setenv("FN_FORCE_URL", "1")
+
+    chosen = RegistrySettings()
+
+    assert chosen.functions_root == Path("/srv/functions")
+    assert chosen.namespace_depth == 5
+    assert chosen.zero_config_ignore_dirs == ("build", "dist")
+    assert chosen.force_url
+
+
+def test_settings_prefer_our_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FN_FUNCTIONS_ROOT", "/theirs")
+    monkeypatch.setenv("FNBUS_FUNCTIONS_ROOT", "/ours")
+
+    assert RegistrySettings().functions_root == Path("/ours")
+
+
+def test_settings_have_no_folder_when_the_variable_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FNBUS_FUNCTIONS_ROOT", "")
+
+    assert RegistrySettings().functions_root is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FNBUS_HISTORY_MAX", "0"),
+        ("FNBUS_HISTORY_HOURS", "soon"),
+        ("FNBUS_RECONCILE_SECONDS", "0"),
+        ("FN_NAMESPACE_DEPTH", "9"),
+    ],
+)
+def test_settings_name_the_one_that_is_wrong(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit) as ended:
+        settings.load(RegistrySettings)
+
+    assert ended.value.code == 2
+    assert name.partition("_")[2] in capsys.readouterr().err
+
+
+def test_main_names_the_key_ring_when_it_is_malformed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FNBUS_SECRET_KEYS", "k1:c2VjcmV0")
+
+    assert main.main() == 2
+    said = capsys.readouterr().err
+    assert "FNBUS_SECRET_KEYS" in said
+    assert "c2VjcmV0" not in said
