@@ -4,6 +4,7 @@ They are JSON over the bus (ADR-1 of nats-architecture-and-design), and few; ask
 subjects each service needs permission for (`deploy/nats.conf`), and which fault becomes which error.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from libs import errors
 from libs.bus import jetstream_client as raw
 from libs.bus.jetstream_connection import Connection, RawReply
 from libs.bus.port import NoRespondersError, StreamFullError, StreamSpec
+
+log = logging.getLogger(__name__)
 
 type Json = dict[str, Any]
 
@@ -126,7 +129,8 @@ async def ensure_stream(connection: Connection, spec: StreamSpec) -> None:
 async def ensure(connection: Connection, config: Json) -> None:
     """Create a stream by its configuration, or bring an existing one to it.
 
-    Several services may do so at once: creating a stream that exists just so is no fault to the server.
+    Several services may do so at once: creating a stream that exists just so is no fault to the server. A service that may
+    not change the stream leaves that to the one that owns it.
     """
     name = config["name"]
     try:
@@ -136,7 +140,10 @@ async def ensure(connection: Connection, config: Json) -> None:
             raise
         present: Json = (await call(connection, f"STREAM.INFO.{name}"))["config"]
         if any(present.get(key) != value for key, value in config.items()):
-            await call(connection, f"STREAM.UPDATE.{name}", {**present, **config})
+            try:
+                await call(connection, f"STREAM.UPDATE.{name}", {**present, **config})
+            except raw.RefusedError:
+                log.warning("stream %s is left as it is", name, extra={"action": "stream_not_ours", "stream": name})
 
 
 async def _direct(connection: Connection, rest: str, payload: Mapping[str, Any] | None) -> RawReply | None:

@@ -32,11 +32,23 @@ _JOIN_BELOW = 32 * 1024
 """Bytes; larger payloads are handed to the socket as they are instead of being copied into one piece with their command."""
 _ROUND_TRIP_SECONDS = 10.0
 _UNSAFE = re.compile(r"[\s\x00]").search
+_REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"').search
 HEADER_LINE = b"NATS/1.0"
 
 
-class RefusedError(errors.FnbusError):
-    """The server refused a command for want of permission."""
+class RefusedError(errors.PermanentError):
+    """The server refused a command for want of permission.
+
+    Attributes:
+        subject: what was published or subscribed to, in lower case as the client hands it on; empty when not told.
+        publishing: whether it was a publish.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"NATS refused: {text}")
+        found = _REFUSED(text)
+        self.publishing = found is not None and found[1] == "publish"
+        self.subject = found[2] if found else ""
 
 
 class FastClient(Client):
@@ -50,6 +62,7 @@ class FastClient(Client):
         self._write_scheduled = False
         self._loop = asyncio.get_running_loop()
         self._trips: set[asyncio.Future[bool]] = set()
+        self._refused: dict[str, RefusedError] = {}
 
     def send(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         """Put a message among the commands that are written when this turn of the event loop ends.
@@ -92,7 +105,12 @@ class FastClient(Client):
                 raise BusDisconnectedError("the connection to NATS was lost") from error
 
     async def listen(self, subject: str, queue: str, handler: RawHandler) -> int:
-        """Subscribe, and return the subscription's number when the server knows it. It is replayed on reconnect."""
+        """Subscribe, and return the subscription's number when the server knows it. It is replayed on reconnect.
+
+        Raises:
+            RefusedError: the user may not listen there.
+            BusDisconnectedError: the connection is down or was lost meanwhile.
+        """
         if _UNSAFE(subject) or not subject or (queue and _UNSAFE(queue)):
             raise ValueError(f"not a subject to subscribe to: {subject!r} (queue {queue!r})")
         self._sid += 1
@@ -100,9 +118,11 @@ class FastClient(Client):
         subscription = Subscription(self, sid, subject, queue=queue)
         self._subs[sid] = subscription
         self._handlers[sid] = handler
+        self._refused.pop(subject.lower(), None)
         try:
             await self._send_subscribe(subscription)
             await self.round_trip()
+            self._require_accepted(subject)
         except BaseException:
             self._subs.pop(sid, None)
             self._handlers.pop(sid, None)
@@ -151,6 +171,12 @@ class FastClient(Client):
             if not trip.done():
                 trip.set_exception(BusDisconnectedError("the connection to NATS was lost"))
 
+    def _require_accepted(self, subject: str) -> None:
+        # The server's refusal of a subscription comes before its answer to the ping that follows.
+        refusal = self._refused.pop(subject.lower(), None)
+        if refusal is not None:
+            raise refusal
+
     def _write_out(self) -> None:
         self._write_scheduled = False
         if not self._pending or self._transport is None or not self.is_connected:
@@ -187,7 +213,10 @@ class FastClient(Client):
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for ever on most errors of the server (`Slow Consumer`, `Maximum Connections Exceeded`); we reconnect.
         if PERMISSIONS_ERR in err_msg:
-            await self._error_cb(RefusedError(err_msg.strip("'")))
+            refusal = RefusedError(err_msg.strip("'"))
+            if not refusal.publishing:
+                self._refused[refusal.subject] = refusal
+            await self._error_cb(refusal)
             return
         fault = Error(f"nats: {err_msg.strip("'")}")
         await self._error_cb(fault)

@@ -33,6 +33,13 @@ class RawReply(NamedTuple):
     headers: bytes
 
 
+class _Request(NamedTuple):
+    """A request that waits for its reply."""
+
+    subject: str
+    reply: asyncio.Future[RawReply]
+
+
 class Connection:
     """One connection that reconnects for ever and refuses work while it is down."""
 
@@ -44,7 +51,7 @@ class Connection:
         self._up = False
         self._listeners: list[Callable[[bool], None]] = []
         self._replies = f"{inbox}.r."
-        self._waiting: dict[str, asyncio.Future[RawReply]] = {}
+        self._waiting: dict[str, _Request] = {}
         self._tokens = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._tries = 0
@@ -137,16 +144,17 @@ class Connection:
         Raises:
             NoRespondersError: nobody listens.
             RequestTimeoutError: no reply within `timeout` seconds.
+            RefusedError: the user may not publish there.
             BusDisconnectedError: the connection is down, or was lost before the reply came.
         """
         token = str(next(self._tokens))
         future: asyncio.Future[RawReply] = self._loop.create_future()
-        self._waiting[token] = future
+        self._waiting[token] = _Request(subject, future)
         try:
             self.send(subject, data, reply=self._replies + token, headers=headers)
             if self.congested:
                 await self.drain()
-            timer = self._loop.call_later(timeout, self._expire, token, subject, timeout)
+            timer = self._loop.call_later(timeout, self._expire, token, timeout)
             try:
                 reply = await future
             finally:
@@ -185,14 +193,20 @@ class Connection:
         self._set_up(up=False)
 
     def _on_reply(self, subject: str, _reply: str, data: bytes, headers: bytes) -> None:
-        future = self._waiting.get(subject[len(self._replies) :])
-        if future is not None and not future.done():
-            future.set_result(RawReply(subject, data, headers))
+        request = self._waiting.get(subject[len(self._replies) :])
+        if request is not None and not request.reply.done():
+            request.reply.set_result(RawReply(subject, data, headers))
 
-    def _expire(self, token: str, subject: str, seconds: float) -> None:
-        future = self._waiting.get(token)
-        if future is not None and not future.done():
-            future.set_exception(RequestTimeoutError(f"no reply from {subject} in {seconds:g} s"))
+    def _expire(self, token: str, seconds: float) -> None:
+        request = self._waiting.get(token)
+        if request is not None and not request.reply.done():
+            request.reply.set_exception(RequestTimeoutError(f"no reply from {request.subject} in {seconds:g} s"))
+
+    def _refuse(self, refusal: raw.RefusedError) -> None:
+        """Fail requests that the server refused instead of letting them wait for a reply that cannot come."""
+        for subject, reply in self._waiting.values():
+            if subject.lower() == refusal.subject and not reply.done():
+                reply.set_exception(refusal)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -206,9 +220,9 @@ class Connection:
         if not up:
             self.client.lost()
             waiting, self._waiting = self._waiting, {}
-            for future in waiting.values():
-                if not future.done():
-                    future.set_exception(BusDisconnectedError("the connection to NATS was lost"))
+            for _, reply in waiting.values():
+                if not reply.done():
+                    reply.set_exception(BusDisconnectedError("the connection to NATS was lost"))
         for listener in tuple(self._listeners):
             try:
                 listener(up)
@@ -227,7 +241,9 @@ class Connection:
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, raw.RefusedError):
-            log.error("NATS refused: %s", error, extra={"action": "nats_refused"})
+            log.error("%s", error, extra={"action": "nats_refused", "subject": error.subject})
+            if error.publishing:
+                self._refuse(error)
         elif self._up:
             log.warning("NATS: %s", error, extra={"action": "nats_error", "kind": type(error).__name__})
         elif not self._opened and "authorization" in str(error).lower():

@@ -37,8 +37,9 @@ class JetStreamObjects:
             "allow_rollup_hdrs": True,
             "allow_direct": True,
             "storage": "file",
-            "max_age": int(ttl_seconds * api.NANOSECONDS),
         }
+        if ttl_seconds:
+            config["max_age"] = int(ttl_seconds * api.NANOSECONDS)
         await api.ensure(self._connection, config)
 
     async def put(self, key: str, data: bytes) -> None:

@@ -219,7 +219,7 @@ class MemoryBus:
         """Return the object store (`port.Bus.objects`)."""
         self._check()
         state = self.broker.objects.setdefault(name, ObjectState())
-        state.ttl_seconds = ttl_seconds
+        state.ttl_seconds = ttl_seconds or state.ttl_seconds
         return MemoryObjects(state, self._check, asyncio.get_running_loop())
 
     async def close(self) -> None:

@@ -293,7 +293,10 @@ class Bus(Protocol):
         ...
 
     async def objects(self, name: str, *, ttl_seconds: float = 0) -> ObjectStore:
-        """Return the object store, created when it is missing; objects vanish after `ttl_seconds` (0: never)."""
+        """Return the object store, created when it is missing.
+
+        Objects vanish after `ttl_seconds`; 0: never, or as whoever else opened the store has said.
+        """
         ...
 
     async def close(self) -> None:

@@ -57,7 +57,7 @@ class ServerOptions:
     config: Path | None = None
     """Configuration file instead of the generated one; the folder's store and the port above override it."""
     env: Mapping[str, str] | None = None
-    """Environment for the variables of the configuration file, added to this process's own."""
+    """Values for the variables of the configuration file; each is a string, whatever it looks like."""
     exit_with_parent: bool = False
     """Whether the server stops when this process dies, even by SIGKILL."""
 
@@ -118,7 +118,7 @@ class NatsServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env={**os.environ, **(self._options.env or {})},
+                env={**os.environ, **_quoted(self._options.env or {})},
                 # Ctrl-C on a terminal goes to all of the process group: the server is to stop last, when we say so.
                 start_new_session=True,
                 preexec_fn=bound_to_parent() if self._options.exit_with_parent else None,
@@ -192,3 +192,8 @@ class NatsServer:
             return self.log_file.read_text(errors="replace")[-_LOG_TAIL:]
         except OSError:
             return "no log"
+
+
+def _quoted(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables as the server must find them: it parses them, and would take `1e5x` or `-abc` for a bad number."""
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}

@@ -189,3 +189,14 @@ async def test_objects_vanish_after_their_time(bus: Bus) -> None:
         return not await objects.has("key")
 
     await eventually(gone)
+
+
+async def test_object_store_keeps_its_time_when_opened_without_one(bus: Bus, other: Bus) -> None:
+    await bus.objects("bodies", ttl_seconds=0.3)
+    objects = await other.objects("bodies")
+    await objects.put("key", b"body")
+
+    async def gone() -> bool:
+        return not await objects.has("key")
+
+    await eventually(gone)
