@@ -30,6 +30,8 @@ def check_folder(folder: Path) -> Path:
             raise CommandError(f"{folder} is not a folder")
         with os.scandir(found) as entries:
             next(entries, None)
+    except RuntimeError:  # Python 3.12's word for links that lead in a circle
+        raise CommandError(f"cannot read the folder {folder}: its links lead in a circle") from None
     except OSError as error:
         raise CommandError(f"cannot read the folder {folder}: {_why(error)}") from None
     return found

@@ -1,0 +1,321 @@
+"""The command as a person types it, against a gateway that is a few lines here: what is sent, printed and returned."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from cli.main import app, main
+
+JOB = {
+    "id": "job-1",
+    "status": "queued",
+    "name": "report",
+    "runtime": "python",
+    "attempt": 0,
+    "max_attempts": 2,
+    "retry_delay_ms": 1000,
+    "created_at_ms": 1_760_000_000_000,
+    "updated_at_ms": 1_760_000_000_000,
+}
+
+
+@dataclass
+class FakeGateway:
+    """Answers from a table, in order where there are several; remembers what it was asked."""
+
+    url: str = ""
+    answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict[str, list[tuple[int, Any]]])
+    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list[tuple[str, dict[str, str], bytes]])
+
+    def on(self, request: str, *answers: tuple[int, Any]) -> None:
+        """Answer `METHOD /path` so; the last answer stays."""
+        self.answers[request] = list(answers)
+
+    def take(self, request: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
+        self.asked.append((request, headers, body))
+        known = self.answers.get(request.partition("?")[0])
+        if not known:
+            return 404, {"error": "not found"}
+        return known.pop(0) if len(known) > 1 else known[0]
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    fake = FakeGateway()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, content = fake.take(f"{self.command} {self.path}", headers, body)
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815  the standard library's names
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        fake.url = f"http://127.0.0.1:{server.server_port}"
+        yield fake
+        server.shutdown()
+        thread.join()
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["fnbus", *arguments])
+    try:
+        return main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+
+
+def test_invoke_prints_the_body_and_says_the_status(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/hello": [{"fn_name": "get.hello.py", "methods": ["GET"]}]}}))
+    gateway.on("GET /hello", (200, b"hello Ada"))
+    assert _run(monkeypatch, "invoke", "hello", "-q", "name=Ada", "-H", "x-a: b", "--url", gateway.url) == 0
+    out, err = capfd.readouterr()
+    assert out == "hello Ada"
+    assert "200 OK  GET /hello" in err
+    request, headers, _ = gateway.asked[-1]
+    assert request == "GET /hello?name=Ada"
+    assert headers["x-a"] == "b"
+
+
+def test_invoke_returns_1_and_shows_the_body_when_the_status_is_an_error(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /fail", (502, {"error": "runtime error"}))
+    assert _run(monkeypatch, "invoke", "/fail", "-d", '{"a": 1}', "--url", gateway.url) == 1
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"error": "runtime error"}
+    assert "502" in err
+    assert gateway.asked[-1][1]["content-type"] == "application/json"
+    assert gateway.asked[-1][2] == b'{"a": 1}'
+
+
+def test_invoke_pins_a_version(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.on("GET /hello@v2", (200, b"two"))
+    assert _run(monkeypatch, "invoke", "hello", "--version", "v2", "--url", gateway.url) == 0
+
+
+def test_invoke_prints_an_envelope_for_programs(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /image", (200, b"\xff\xd8"))
+    assert _run(monkeypatch, "invoke", "/image", "--json", "--url", gateway.url) == 0
+    envelope = json.loads(capfd.readouterr().out)
+    assert envelope["status"] == 200
+    assert envelope["is_base64"] is True
+    assert envelope["body_base64"] == "/9g="
+    assert ["content-length", "2"] in [[name.lower(), value] for name, value in envelope["headers"]]
+
+
+def test_refused_connection_is_one_line_that_says_how_to_start_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, "jobs", "list", "--url", "http://127.0.0.1:9") == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "fnbus: no gateway at http://127.0.0.1:9: start one with `fnbus dev`, or name another with --url"
+    ]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1:port"])
+def test_wrong_url_is_one_line(url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "routes", "--url", url) == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_other_server_is_no_gateway(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /_fn/catalog", (200, b"<html>"))
+    assert _run(monkeypatch, "routes", "--url", gateway.url) == 1
+    assert "is no fnbus gateway" in capfd.readouterr().err
+
+
+def test_submit_sends_what_was_typed_and_prints_the_id(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /_fn/jobs", (201, JOB))
+    arguments = ["report", "-d", '{"month": 7}', "-p", "id=42", "--max-attempts", "2", "--token", "t", "--url", gateway.url]
+    assert _run(monkeypatch, "jobs", "submit", *arguments) == 0
+    assert capfd.readouterr().out == "job-1\n"
+    _, headers, body = gateway.asked[-1]
+    assert headers["x-fn-admin-token"] == "t"
+    assert json.loads(body) == {
+        "name": "report",
+        "method": "POST",
+        "params": {"id": "42"},
+        "headers": {"content-type": "application/json"},
+        "body": '{"month": 7}',
+        "max_attempts": 2,
+        "retry_delay_ms": 1000,
+    }
+
+
+def test_submit_leaves_out_what_was_not_typed(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.on("POST /_fn/jobs", (201, JOB))
+    assert _run(monkeypatch, "jobs", "submit", "report", "--url", gateway.url) == 0
+    assert json.loads(gateway.asked[-1][2]) == {"name": "report", "max_attempts": 1, "retry_delay_ms": 1000}
+
+
+def test_submit_follows_the_job_to_its_result_when_it_is_to_wait(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /_fn/jobs", (201, JOB))
+    running = JOB | {"status": "running", "attempt": 1}
+    gateway.on("GET /_fn/jobs/job-1", (200, running), (200, running | {"status": "done", "result_status": 200}))
+    result: dict[str, Any] = {
+        "id": "job-1",
+        "status": 200,
+        "headers": {},
+        "is_base64": False,
+        "body": "ready",
+        "latency_ms": 3.5,
+    }
+    gateway.on("GET /_fn/jobs/job-1/result", (200, result))
+    assert _run(monkeypatch, "jobs", "submit", "report", "--wait", "--url", gateway.url) == 0
+    out, err = capfd.readouterr()
+    assert out == "ready"
+    assert [line.partition(",")[0] for line in err.splitlines()][:3] == ["job-1 queued", "job-1 running", "job-1 done"]
+
+
+def test_submit_returns_1_and_the_reason_when_the_job_fails_without_an_answer(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /_fn/jobs", (201, JOB))
+    gateway.on("GET /_fn/jobs/job-1", (200, JOB | {"status": "failed", "last_error": "runtime timeout"}))
+    assert _run(monkeypatch, "jobs", "submit", "report", "--wait", "--url", gateway.url) == 1
+    assert "job job-1 is failed: runtime timeout" in capfd.readouterr().err
+
+
+def test_submit_stops_following_when_it_takes_too_long(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /_fn/jobs", (201, JOB))
+    gateway.on("GET /_fn/jobs/job-1", (200, JOB))
+    assert _run(monkeypatch, "jobs", "submit", "report", "--wait", "--wait-seconds", "0", "--url", gateway.url) == 1
+    assert "still queued after 0 s" in capfd.readouterr().err
+
+
+def test_result_that_is_not_there_yet_is_one_line(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /_fn/jobs/job-1/result", (202, {"id": "job-1", "status": "running", "error": "result not ready"}))
+    assert _run(monkeypatch, "jobs", "result", "job-1", "--url", gateway.url) == 1
+    assert capfd.readouterr().err.strip() == "fnbus: result not ready: the job is running"
+
+
+def test_cancel_says_what_the_gateway_says(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("DELETE /_fn/jobs/job-1", (409, {"error": "job is not queued"}))
+    assert _run(monkeypatch, "jobs", "cancel", "job-1", "--url", gateway.url) == 1
+    assert capfd.readouterr().err.strip() == "fnbus: job is not queued"
+
+
+LISTINGS: dict[tuple[str, ...], tuple[str, dict[str, Any], str]] = {
+    ("jobs", "list"): ("/_fn/jobs", {"jobs": [JOB]}, "job-1"),
+    ("jobs", "dead-letters"): (
+        "/_fn/dead-letters",
+        {
+            "dead_letters": [
+                {"at_ms": 1_760_000_000_000, "reason": "gave up", "subject": "job.x", "source": "s", "job_id": "job-1"}
+            ]
+        },
+        "gave up",
+    ),
+    ("schedules",): (
+        "/_fn/schedules",
+        {
+            "schedules": [
+                {"name": "tick", "runtime": "python", "schedule": {"cron": "* * * * *"}, "state": {"next": 1_760_000_000}}
+            ]
+        },
+        "* * * * *",
+    ),
+    ("executions",): (
+        "/_fn/executions",
+        {"executions": [{"id": "r1", "name": "hello", "started_at_ms": 1_760_000_000_000, "status": 200, "run_ms": 1.25}]},
+        "1.2",
+    ),
+    ("routes",): (
+        "/_fn/catalog",
+        {"mapped_routes": {"/hello": [{"fn_name": "get.hello.py", "runtime": "python", "methods": ["GET"]}]}},
+        "get.hello.py (python)",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
+def test_listing_is_a_table_for_people_and_json_for_programs(
+    command: tuple[str, ...], gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, answer, expected = LISTINGS[command]
+    gateway.on(f"GET {path}", (200, answer))
+    assert _run(monkeypatch, *command, "--url", gateway.url) == 0
+    heading, row = capfd.readouterr().out.splitlines()
+    assert heading.isupper()
+    assert expected in row
+    assert _run(monkeypatch, *command, "--json", "--url", gateway.url) == 0
+    printed = json.loads(capfd.readouterr().out)
+    assert {name: printed[name] for name in answer} == answer
+
+
+@pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
+def test_empty_listing_says_so_on_stderr_only(
+    command: tuple[str, ...], gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on(f"GET {LISTINGS[command][0]}", (200, {}))
+    assert _run(monkeypatch, *command, "--url", gateway.url) == 0
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "there are no" in err
+
+
+def _commands() -> list[str]:
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    groups = [group for group in app.registered_groups if group.typer_instance is not None]
+    nested = [
+        f"{group.name} {command.name}"
+        for group in groups
+        for command in (group.typer_instance.registered_commands if group.typer_instance else [])
+    ]
+    return sorted(names + nested)
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_help_of_every_command_has_an_example(
+    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, *command.split(), "--help") == 0
+    shown = capfd.readouterr().out
+    assert "Example" in shown
+    assert f"fnbus {command}" in shown
+
+
+def test_version_loads_no_client_and_no_service() -> None:
+    program = "import sys; sys.argv = ['fnbus', 'version']; from cli.main import main; main(); print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    said, loaded = done.stdout.splitlines()
+    assert said.startswith("fnbus ")
+    for heavy in ("httpx", "pydantic", "rich", "asyncio", "services", "nats"):
+        assert heavy not in loaded.split()
