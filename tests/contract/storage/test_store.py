@@ -61,6 +61,13 @@ async def test_ensure_adds_an_index_to_documents_that_are_there(store: Store) ->
         await store.insert(JOBS, job("c", key="a"))
 
 
+async def test_ensure_refuses_a_unique_index_over_documents_that_share_a_value(store: Store) -> None:
+    await store.ensure(Collection("jobs"))
+    await store.insert_many(Collection("jobs"), [job("a", key="k"), job("b", key="k")])
+    with pytest.raises(DuplicateKeyError):
+        await store.ensure(JOBS)
+
+
 async def test_collection_is_refused_before_ensure(store: Store) -> None:
     with pytest.raises(ValueError, match="before ensure"):
         await store.insert(JOBS, job("a"))
@@ -175,8 +182,8 @@ VALUES: dict[str, Any] = {
     "no_bytes": b"",
     "moment": datetime(2026, 5, 1, 12, 0, 0, 123000, tzinfo=UTC),
     "before_epoch": datetime(1931, 5, 1, 12, 0, 0, 1000, tzinfo=UTC),
-    "list": [1, "two", b"three", None, [4.5], {"six": NOON}],
-    "map": {"a": {"b": {"c": [True, NOON]}}, "": 1, "a.b": 2, "$set": 3, "per%cent": 4, "%2E": 5, "ümlaut": 6},
+    "list": [1, "two", b"three", None, [4.5], {"six": NOON}, [[], [7, [8]], {"%": [9]}]],
+    "map": {"a": {"b": {"c": [True, NOON]}}, "": 1, "a.b": 2, "$set": 3, "per%cent": 4, "%": [[1]], "%2E": 5, "ümlaut": 6},
     "no_list": [],
     "no_map": {},
 }
@@ -437,7 +444,7 @@ async def test_delete_where_removes_what_meets_all_conditions(store: Store) -> N
 # -- at the same time ---------------------------------------------------------------------------------------------
 
 
-async def test_200_concurrent_increments_with_compare_and_set_lose_none(store: Store) -> None:
+async def test_200_increments_by_40_tasks_at_once_lose_none(store: Store) -> None:
     await fill(store, job("counter", total=0))
 
     async def increment() -> None:
@@ -450,9 +457,13 @@ async def test_200_concurrent_increments_with_compare_and_set_lose_none(store: S
                 continue
             return
 
+    async def increment_five_times() -> None:
+        for _ in range(5):
+            await increment()
+
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(200):
-            tasks.create_task(increment())
+        for _ in range(40):
+            tasks.create_task(increment_five_times())
     counter = await store.get(JOBS, "counter")
     assert counter is not None
     assert (counter["total"], counter["revision"]) == (200, 201)
