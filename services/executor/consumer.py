@@ -105,7 +105,7 @@ class CallConsumer:
         if not reply_to:
             return
         if self._bodies.fits(reply.body):
-            self._bus.post(reply_to, codec.encode(reply))
+            self._post(reply_to, reply)
         else:
             self._tasks.create_task(self._answer_by_reference(reply_to, reply), name="large answer")
 
@@ -115,9 +115,16 @@ class CallConsumer:
         except errors.FnbusError as error:
             self._fail(reply_to, FailureCode.UNAVAILABLE, f"the answer's body could not be stored: {error}")
             return
-        self._bus.post(reply_to, codec.encode(reply))
+        self._post(reply_to, reply)
 
     def _fail(self, reply_to: str, code: FailureCode, message: str) -> None:
         if reply_to:
             reply = Reply(kind=ReplyKind.FAILURE, executor=self._executor, code=code, message=message)
+            self._post(reply_to, reply)
+
+    def _post(self, reply_to: str, reply: Reply) -> None:
+        try:
             self._bus.post(reply_to, codec.encode(reply))
+        except errors.FnbusError as error:
+            # The caller has learned from its own side of the bus that there will be no reply.
+            log.info("a reply could not be sent: %s", error, extra={"action": "reply_not_sent"})

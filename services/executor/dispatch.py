@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from libs.lifecycle import Service
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.messages.executions import Execution
 from libs.telemetry.tracing import Tracing
@@ -47,7 +46,7 @@ class Dispatch:
     def __init__(
         self,
         *,
-        service: Service,
+        tasks: asyncio.TaskGroup,
         executor: str,
         limits: Limits,
         boot: Boot,
@@ -56,7 +55,7 @@ class Dispatch:
         tracer: Tracing,
         max_body_bytes: int,
     ) -> None:
-        self._tasks = service.tasks
+        self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._executor = executor
         self._boot = boot

@@ -1,0 +1,168 @@
+"""The executor put together from its parts, whatever adapters these are, and taken apart in the right order."""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.bus.port import Bucket, Bus, ObjectStore
+from libs.clock import Clock
+from libs.lifecycle import Service
+from libs.secrets import KeyRing
+from libs.telemetry.tracing import Tracing
+from services.executor.bodies import Bodies
+from services.executor.boot import Boot, Bounds
+from services.executor.bundles import Bundles
+from services.executor.catalogue import Catalogue, Known, VersionKey
+from services.executor.consumer import CallConsumer
+from services.executor.dispatch import Dispatch
+from services.executor.heartbeat import Pulse
+from services.executor.jobs import JobConsumer
+from services.executor.metrics import ExecutorCollector
+from services.executor.pool import Limits
+from services.executor.records import Records
+from services.executor.runtimes.base import Runtime
+from services.executor.sandbox.base import Sandbox
+from services.executor.settings import ExecutorSettings
+
+_CORES_BOOTING = 2
+"""Processes that boot at the same time, for each core."""
+_CATALOG_SECONDS = 10.0
+_LAST_OUTCOMES_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an executor is made of."""
+
+    executor: str
+    """Its id."""
+    bus: Bus
+    catalog: Bucket
+    bundles: ObjectStore
+    bodies: ObjectStore
+    runtimes: Mapping[str, Runtime]
+    """Those that were found on this machine, by name."""
+    sandbox: Sandbox
+    keys: KeyRing | None
+    tracer: Tracing
+    clock: Clock
+    state: Path
+    max_workers: int
+    settings: ExecutorSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """A running executor, as operators and tests see it."""
+
+    dispatch: Dispatch
+    catalogue: Catalogue
+    records: Records
+    jobs: JobConsumer
+    collector: ExecutorCollector
+
+
+class _Undo:
+    """The end of an executor: intake stops first, workers last."""
+
+    def __init__(
+        self, *, pulse: Pulse, calls: CallConsumer, jobs: JobConsumer, dispatch: Dispatch, records: Records, seconds: float
+    ) -> None:
+        self._pulse = pulse
+        self._calls = calls
+        self._jobs = jobs
+        self._dispatch = dispatch
+        self._records = records
+        self._seconds = seconds
+
+    async def __call__(self) -> None:
+        """Drain: no more work, finish what runs, hand back the rest."""
+        deadline = time.monotonic() + self._seconds
+        self._pulse.beat(stopping=True)
+        await self._calls.stop()
+        await self._jobs.stop()
+        await self._dispatch.drain(self._seconds)
+        await self._jobs.close(max(deadline - time.monotonic(), _LAST_OUTCOMES_SECONDS))
+        await self._records.flush()
+        await self._calls.close()
+
+
+async def assemble(service: Service, parts: Parts) -> Executor:
+    """Start an executor and push its end on the service's stack."""
+    chosen, bus, tasks = parts.settings, parts.bus, service.tasks
+    cores = _cores()
+    bundles = Bundles(store=parts.bundles, folder=parts.state / "bundles", tasks=tasks)
+    records = Records(bus=bus, executor=parts.executor)
+
+    def on_new(known: Known) -> None:
+        if known.key.runtime in parts.runtimes:
+            bundles.prefetch(known.version.bundle)
+
+    def on_gone(key: VersionKey) -> None:
+        dispatch.pool.retire(key)
+
+    catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone)
+    bounds = Bounds(
+        ready_seconds=chosen.ready_seconds,
+        load_seconds=chosen.load_seconds,
+        max_body_bytes=chosen.max_body_bytes,
+        max_booting=_CORES_BOOTING * cores,
+    )
+    dispatch = Dispatch(
+        tasks=tasks,
+        executor=parts.executor,
+        limits=Limits(
+            max_workers=parts.max_workers,
+            max_waiting=chosen.max_waiting,
+            max_waiting_per_version=max(chosen.max_waiting // 2, 1),
+            max_starting=_CORES_BOOTING * cores,
+            idle_seconds=chosen.idle_seconds,
+        ),
+        boot=Boot(runtimes=parts.runtimes, sandbox=parts.sandbox, bundles=bundles, keys=parts.keys, bounds=bounds),
+        catalogue=catalogue,
+        record=records.add,
+        tracer=parts.tracer,
+        max_body_bytes=chosen.max_body_bytes,
+    )
+    kept = Bodies(bus=bus, store=parts.bodies)
+    calls = CallConsumer(bus=bus, tasks=tasks, executor=parts.executor, dispatch=dispatch, bodies=kept)
+    jobs = JobConsumer(
+        bus=bus,
+        tasks=tasks,
+        executor=parts.executor,
+        dispatch=dispatch,
+        catalogue=catalogue,
+        bodies=kept,
+        clock=parts.clock,
+        slots=chosen.job_slots,
+    )
+    names = tuple(parts.runtimes)
+    pulse = Pulse(
+        bus=bus,
+        executor=parts.executor,
+        runtimes=names,
+        isolation=parts.sandbox.name,
+        dispatch=dispatch,
+        limit=parts.max_workers,
+    )
+    service.spawn(catalogue.follow(parts.catalog), name="catalogue watch")
+    service.spawn(records.run(), name="execution records")
+    service.stack.push_async_callback(
+        _Undo(pulse=pulse, calls=calls, jobs=jobs, dispatch=dispatch, records=records, seconds=chosen.drain_seconds)
+    )
+    async with asyncio.timeout(_CATALOG_SECONDS):
+        await catalogue.complete.wait()
+    await calls.start(names)
+    if chosen.job_slots:
+        await jobs.start(names)
+        service.spawn(jobs.keep_alive(), name="jobs in progress")
+    service.spawn(pulse.run(), name="heartbeat")
+    collector = ExecutorCollector(bus=bus, dispatch=dispatch, calls=calls, jobs=jobs, records=records)
+    return Executor(dispatch=dispatch, catalogue=catalogue, records=records, jobs=jobs, collector=collector)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,344 @@
+"""Attempts of jobs from the work queue: claimed, run like calls, their outcomes stored, then acknowledged.
+
+Each runtime has its own credit: no more deliveries are asked for than slots are free. A delivery is kept alive
+(`in_progress`) for as long as it is held here, and settled as `policy` says. Claims and outcomes go to the scheduler in
+batches; an outcome is offered until a scheduler has stored it.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from libs import errors
+from libs.bus import port, rpc
+from libs.bus.port import Consumer, ConsumerSpec, Delivery
+from libs.clock import Clock
+from libs.messages import codec, subjects
+from libs.messages.calls import FailureCode, Reply, ReplyKind
+from libs.messages.codec import MalformedMessageError
+from libs.messages.executions import ExecutionKind
+from libs.messages.jobs import (
+    CancelJob,
+    Claim,
+    ClaimedJobs,
+    ClaimJobs,
+    DeadLetter,
+    JobEvent,
+    Outcome,
+    OutcomesRecorded,
+    RecordOutcomes,
+)
+from services.executor import policy
+from services.executor.batches import Batches
+from services.executor.bodies import Bodies
+from services.executor.catalogue import Catalogue
+from services.executor.dispatch import Dispatch
+from services.executor.policy import Happened, Settle
+from services.executor.runs import Run
+
+log = logging.getLogger(__name__)
+
+ACK_WAIT_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = ACK_WAIT_SECONDS / 3
+
+_CLAIM_SECONDS = 10.0
+_RPC_SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_DELAY_SECONDS = 1.0
+_ROOM_BYTES = 64 * 1024
+
+
+class Held:
+    """A delivery that is in our hands."""
+
+    __slots__ = ("canceled", "delivery", "event", "outcome", "runtime")
+
+    def __init__(self, delivery: Delivery, event: JobEvent, runtime: str) -> None:
+        self.delivery = delivery
+        self.event = event
+        self.runtime = runtime
+        self.canceled = False
+        self.outcome: Outcome | None = None
+
+    @property
+    def id(self) -> str:
+        """Id of the attempt, and of its execution."""
+        return f"{self.event.job_id}@{self.event.attempt}"
+
+
+class JobConsumer:
+    """Runs attempts of jobs."""
+
+    def __init__(
+        self,
+        *,
+        bus: port.Bus,
+        tasks: asyncio.TaskGroup,
+        executor: str,
+        dispatch: Dispatch,
+        catalogue: Catalogue,
+        bodies: Bodies,
+        clock: Clock,
+        slots: int,
+    ) -> None:
+        """Hold at most `slots` attempts of each runtime at a time."""
+        self._bus = bus
+        self._tasks = tasks
+        self._executor = executor
+        self._dispatch = dispatch
+        self._catalogue = catalogue
+        self._bodies = bodies
+        self._clock = clock
+        self._slots = slots
+        self._consumers: dict[str, Consumer] = {}
+        self._held: dict[str, Held] = {}
+        self._cancels: port.Subscription | None = None
+        self._stopping = False
+        self._claims = Batches[Held](name="claim jobs", tasks=tasks, send=self._claim)
+        self._outcomes = Batches[Held](
+            name="job outcomes",
+            tasks=tasks,
+            send=self._record,
+            size=lambda held: len(held.outcome.body) if held.outcome else 0,
+            max_bytes=bus.max_payload - _ROOM_BYTES,
+        )
+        self.settled = dict.fromkeys((each.value for each in Settle), 0)
+        """Deliveries settled, by how."""
+
+    @property
+    def held(self) -> int:
+        """Attempts that are in our hands."""
+        return len(self._held)
+
+    async def start(self, runtimes: Sequence[str]) -> None:
+        """Take jobs of these runtimes from now on."""
+        self._cancels = await self._bus.subscribe(subjects.CANCEL_JOB, self._on_cancel)
+        for runtime in runtimes:
+            spec = ConsumerSpec(
+                stream=subjects.JOBS_STREAM,
+                name=subjects.job_consumer(runtime=runtime),
+                filter=subjects.job_all(runtime=runtime),
+                ack_wait_seconds=ACK_WAIT_SECONDS,
+            )
+            self._consumers[runtime] = consumer = await self._bus.consume(spec, self._on_delivery_of(runtime))
+            consumer.pull(self._slots)
+
+    async def keep_alive(self) -> None:
+        """Tell the server for ever that what we hold is being worked on."""
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_SECONDS)
+            for held in list(self._held.values()):
+                await self._quietly(held.delivery.in_progress())
+
+    async def stop(self) -> None:
+        """Take no more jobs; those that are held go on."""
+        self._stopping = True
+        for consumer in self._consumers.values():
+            await consumer.stop()
+
+    async def close(self, seconds: float) -> None:
+        """Wait up to `seconds` for outcomes to be stored, then hand back everything that is still held."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._outcomes.drained()
+        except TimeoutError:
+            log.warning("%d jobs are handed back", len(self._held), extra={"action": "jobs_handed_back"})
+        await self._claims.close()
+        await self._outcomes.close()
+        for held in list(self._held.values()):
+            await self._settle(held, Happened.GIVEN_UP)
+        if self._cancels is not None:
+            await self._cancels.unsubscribe()
+
+    def _on_delivery_of(self, runtime: str) -> Callable[[Delivery], None]:
+        return lambda delivery: self._on_delivery(delivery, runtime)
+
+    def _on_delivery(self, delivery: Delivery, runtime: str) -> None:
+        try:
+            event = codec.decode(JobEvent, delivery.data)
+        except MalformedMessageError as error:
+            self._tasks.create_task(self._refuse(delivery, runtime, str(error)), name="dead letter")
+            return
+        held = Held(delivery, event, runtime)
+        known = self._held.get(held.id)
+        if known is not None:
+            # Delivered again while we still work on it (the server forgot, or thinks that we are dead): one run will do.
+            known.delivery = delivery
+            self._more(runtime)
+            return
+        self._held[held.id] = held
+        self._claims.add(held)
+
+    def _on_cancel(self, message: port.Message) -> None:
+        try:
+            job_id = codec.decode(CancelJob, message.data).job_id
+        except MalformedMessageError as error:
+            log.warning("a cancel cannot be parsed: %s", error, extra={"action": "cancel_malformed"})
+            return
+        for held in list(self._held.values()):
+            if held.event.job_id == job_id:
+                held.canceled = True
+                self._dispatch.cancel(held.id)
+
+    async def _claim(self, batch: Sequence[Held]) -> None:
+        """Ask the scheduler which of the deliveries to run, and run those."""
+        claims = tuple(
+            Claim(job_id=held.event.job_id, attempt=held.event.attempt, sequence=held.delivery.sequence) for held in batch
+        )
+        request = ClaimJobs(executor=self._executor, claims=claims)
+        give_up = time.monotonic() + _CLAIM_SECONDS
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                subject = subjects.rpc("scheduler", "claim")
+                answer = await rpc.call(self._bus, subject, request, ClaimedJobs, timeout=_RPC_SECONDS)
+                break
+            except errors.FnbusError as error:
+                if time.monotonic() >= give_up or self._stopping or isinstance(error, errors.PermanentError):
+                    log.warning("jobs could not be claimed: %s", error, extra={"action": "claim_failed", "jobs": len(batch)})
+                    await self._settle_all(batch, Happened.UNCLAIMED)
+                    return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        declined: list[Held] = []
+        for held, run in zip(batch, (*answer.run, *(False for _ in batch)), strict=False):
+            if run and not held.canceled:
+                self._begin(held)
+            else:
+                declined.append(held)
+        await self._settle_all(declined, Happened.DECLINED)
+
+    def _begin(self, held: Held) -> None:
+        event = held.event
+        known = self._catalogue.labelled(
+            namespace=event.namespace, runtime=event.runtime, function=event.function, label=event.version
+        )
+        if known is None:
+            message = f"version {event.version} of {event.function} is not known here"
+            self._ended(held, self._failure(FailureCode.UNKNOWN_VERSION, message))
+            return
+        run = Run(
+            id=held.id,
+            kind=ExecutionKind.JOB,
+            key=known.key,
+            label=event.version,
+            head=event.head,
+            body=event.body,
+            traceparent=held.delivery.traceparent,
+            received=time.monotonic(),
+            received_ns=time.time_ns(),
+            budget_ms=event.timeout_ms,
+            on_done=lambda _, reply: self._ended(held, reply),
+        )
+        if event.body_ref:
+            self._tasks.create_task(self._with_body(held, run), name=f"body {held.id}")
+        else:
+            self._dispatch.submit(run)
+
+    async def _with_body(self, held: Held, run: Run) -> None:
+        try:
+            run.body = await self._bodies.fetch(held.event.body_ref)
+        except errors.FnbusError as error:
+            self._ended(held, self._failure(FailureCode.UNAVAILABLE, f"the job's body could not be fetched: {error}"))
+            return
+        if held.canceled:
+            self._ended(held, self._failure(FailureCode.CANCELED, "the job was canceled"))
+        else:
+            self._dispatch.submit(run)
+
+    def _ended(self, held: Held, reply: Reply) -> None:
+        if policy.was_given_up(reply, stopping=self._stopping):
+            self._tasks.create_task(self._settle(held, Happened.GIVEN_UP), name=f"hand back {held.id}")
+            return
+        held.outcome = policy.outcome(held.event, reply, sequence=held.delivery.sequence)
+        self._outcomes.add(held)
+
+    async def _record(self, batch: Sequence[Held]) -> None:
+        """Offer outcomes to the scheduler until they are stored, then acknowledge."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                outcomes = tuple([await self._prepared(held) for held in batch])
+                request = RecordOutcomes(executor=self._executor, outcomes=outcomes)
+                subject = subjects.rpc("scheduler", "outcome")
+                await rpc.call(self._bus, subject, request, OutcomesRecorded, timeout=_RPC_SECONDS)
+                break
+            except errors.PermanentError as error:
+                await self._refuse_outcomes(batch, str(error))
+                return
+            except errors.FnbusError as error:
+                log.warning("job outcomes wait: %s", error, extra={"action": "outcomes_waiting", "jobs": len(batch)})
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        await self._settle_all(batch, Happened.RECORDED)
+
+    async def _prepared(self, held: Held) -> Outcome:
+        """Return the outcome of a held delivery, its body by reference when it is too large for a message."""
+        if held.outcome is None:
+            raise errors.PermanentError("the attempt has not ended")
+        if not self._bodies.fits(held.outcome.body):
+            key = await self._bodies.keep(held.outcome.body)
+            held.outcome = dataclasses.replace(held.outcome, body=b"", body_ref=key)
+        return held.outcome
+
+    async def _refuse_outcomes(self, batch: Sequence[Held], reason: str) -> None:
+        """Try outcomes one by one that the scheduler will not take together; dead-letter the one at fault."""
+        if len(batch) > 1:
+            for held in batch:
+                await self._record([held])
+            return
+        held = batch[0]
+        self._held.pop(held.id, None)
+        await self._refuse(held.delivery, held.runtime, f"the scheduler refused its outcome: {reason}")
+
+    async def _refuse(self, delivery: Delivery, runtime: str, reason: str) -> None:
+        """Keep a delivery's bytes with the reason, then have it never delivered again."""
+        log.error("a job is given up: %s", reason, extra={"action": "job_dead_lettered", "subject": delivery.subject})
+        letter = DeadLetter(
+            subject=delivery.subject, reason=reason, data=delivery.data, source=self._executor, at=self._clock.now()
+        )
+        try:
+            await self._bus.append(subjects.DEAD_LETTER, codec.encode(letter), message_id=f"dead-{delivery.sequence}")
+        except errors.FnbusError as error:
+            log.warning("a dead letter could not be kept: %s", error, extra={"action": "dead_letter_waiting"})
+            await self._quietly(delivery.nak(delay=_DELAY_SECONDS))
+        else:
+            await self._quietly(delivery.term())
+            self.settled[Settle.DEAD_LETTER.value] += 1
+        self._more(runtime)
+
+    async def _settle_all(self, batch: Sequence[Held], happened: Happened) -> None:
+        await asyncio.gather(*(self._settle(held, happened) for held in batch))
+
+    async def _settle(self, held: Held, happened: Happened) -> None:
+        """Settle a delivery as the policy says and ask for another one in its place."""
+        how = policy.settle(happened)
+        self._held.pop(held.id, None)
+        self.settled[how.value] += 1
+        match how:
+            case Settle.ACK:
+                await self._quietly(held.delivery.ack())
+            case Settle.HAND_BACK:
+                await self._quietly(held.delivery.nak())
+            case Settle.DELAY:
+                await self._quietly(held.delivery.nak(delay=_DELAY_SECONDS))
+            case Settle.DEAD_LETTER:
+                await self._quietly(held.delivery.term())
+        self._more(held.runtime)
+
+    def _more(self, runtime: str) -> None:
+        if not self._stopping:
+            self._consumers[runtime].pull(1)
+
+    async def _quietly(self, settling: Coroutine[Any, Any, None]) -> None:
+        """Settle; when the server does not take it, the message comes again and the scheduler knows what to say."""
+        try:
+            await settling
+        except errors.FnbusError as error:
+            log.info("a delivery could not be settled: %s", error, extra={"action": "settle_failed"})
+
+    def _failure(self, code: FailureCode, message: str) -> Reply:
+        return Reply(kind=ReplyKind.FAILURE, executor=self._executor, code=code, message=message)

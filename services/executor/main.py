@@ -1,0 +1,115 @@
+"""Builds the executor: the only place that chooses its adapters."""
+
+import asyncio
+import logging
+import os
+import resource
+import secrets
+import socket
+from functools import partial
+
+from libs import errors, lifecycle, settings
+from libs.bus import jetstream, streams
+from libs.bus.port import Bus
+from libs.clock import SystemClock
+from libs.lifecycle import Service
+from libs.messages import subjects
+from libs.secrets import KeyRing
+from libs.telemetry import ops, tracing
+from services.executor import bodies, metrics
+from services.executor.assembly import Executor, Parts, assemble
+from services.executor.runtimes import installed
+from services.executor.runtimes.base import Runtime
+from services.executor.sandbox.choice import choose
+from services.executor.settings import ExecutorSettings, worker_limit
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run the executor until it is told to stop; return the exit code."""
+    chosen = settings.load(ExecutorSettings)
+    return lifecycle.run("executor", chosen, partial(build, chosen))
+
+
+async def build(chosen: ExecutorSettings, service: Service) -> None:
+    """Connect, start everything, and push every undo on the service's stack."""
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    _allow_open_files()
+    state = (chosen.data_dir / "executor").absolute()
+    sandbox = await choose(chosen.isolation, state=state)
+    runtimes = await present(installed.runtimes())
+    tracer = tracing.connect(service="executor", endpoint=chosen.otlp_endpoint, replica=name)
+    service.stack.callback(tracer.close)
+    bus = await jetstream.connect(
+        url=chosen.nats_url, user=chosen.nats_user, password=chosen.nats_password.get_secret_value(), name="executor"
+    )
+    service.stack.push_async_callback(bus.close)
+    for stream in (streams.JOBS, streams.EVENTS):
+        await bus.ensure_stream(stream)
+    parts = Parts(
+        executor=name,
+        bus=bus,
+        catalog=await bus.bucket(subjects.CATALOG_BUCKET),
+        bundles=await bus.objects(subjects.BUNDLE_STORE),
+        bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=bodies.TTL_SECONDS),
+        runtimes=runtimes,
+        sandbox=sandbox,
+        keys=_keys(chosen),
+        tracer=tracer,
+        clock=SystemClock(),
+        state=state,
+        max_workers=worker_limit(chosen),
+        settings=chosen,
+    )
+    executor = await assemble(service, parts)
+    figures = metrics.registry(executor.collector)
+    app = ops.OpsApp(service="executor", readiness=partial(missing, bus, executor), metrics=figures)
+    await ops.serve(service, app, host=chosen.ops_host, port=chosen.ops_port)
+    log.info(
+        "runs %s, at most %d workers, isolation: %s",
+        ", ".join(runtimes) or "nothing",
+        parts.max_workers,
+        sandbox.name,
+        extra={"action": "executor_ready", "executor": name, "isolation": sandbox.name},
+    )
+
+
+async def present(known: tuple[Runtime, ...]) -> dict[str, Runtime]:
+    """Return the runtimes that this machine has, by name; of the others say how to get them."""
+    found: dict[str, Runtime] = {}
+    for runtime, availability in zip(known, await asyncio.gather(*(each.probe() for each in known)), strict=True):
+        if availability.present:
+            found[runtime.name] = runtime
+        else:
+            log.warning(
+                "runtime %s is missing: %s",
+                runtime.name,
+                availability.hint,
+                extra={"action": "runtime_missing", "runtime": runtime.name},
+            )
+    return found
+
+
+def missing(bus: Bus, executor: Executor) -> str:
+    """Return what is missing before calls can be taken, empty when nothing is."""
+    if not bus.connected:
+        return "the bus cannot be reached"
+    return "" if executor.catalogue.complete.is_set() else "the catalogue has not been read yet"
+
+
+def _keys(chosen: ExecutorSettings) -> KeyRing | None:
+    text = chosen.secret_keys.get_secret_value()
+    if not text:
+        return None
+    try:
+        return KeyRing.parse(text)
+    except ValueError as error:
+        raise errors.PermanentError(f"FNBUS_SECRET_KEYS: {error}") from error
+
+
+def _allow_open_files() -> None:
+    """Use what the system allows: each worker has four descriptors here."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

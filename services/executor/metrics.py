@@ -1,0 +1,55 @@
+"""The executor's figures, as Prometheus reads them."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from libs.bus.port import Bus
+from services.executor.consumer import CallConsumer
+from services.executor.dispatch import Dispatch
+from services.executor.jobs import JobConsumer
+from services.executor.records import Records
+
+
+class ExecutorCollector(Collector):
+    """Reads plain counters when it is asked, so that counting costs nothing."""
+
+    def __init__(self, *, bus: Bus, dispatch: Dispatch, calls: CallConsumer, jobs: JobConsumer, records: Records) -> None:
+        self._bus = bus
+        self._dispatch = dispatch
+        self._calls = calls
+        self._jobs = jobs
+        self._records = records
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all figures."""
+        pool = self._dispatch.pool
+        yield GaugeMetricFamily("fnbus_bus_connected", "1 while the bus can be reached", value=int(self._bus.connected))
+        workers = GaugeMetricFamily("fnbus_workers", "Worker processes, by state", labels=["state"])
+        starting = pool.workers - pool.busy - pool.idle - pool.ending
+        for state, count in (("busy", pool.busy), ("idle", pool.idle), ("starting", starting), ("ending", pool.ending)):
+            workers.add_metric([state], count)
+        yield workers
+        yield GaugeMetricFamily("fnbus_calls_waiting", "Calls that wait for a worker", value=pool.waiting)
+        runs = CounterMetricFamily("fnbus_runs", "Calls and attempts that ended, by kind of reply", labels=["kind"])
+        for kind in ("answer", "busy", "failure"):
+            runs.add_metric([kind], self._dispatch.counts[kind])
+        yield runs
+        yield CounterMetricFamily("fnbus_cold_runs", "Runs that waited for a start", value=self._dispatch.counts["cold"])
+        yield CounterMetricFamily("fnbus_run_seconds", "Time that handlers ran, in all", value=self._dispatch.run_us / 1e6)
+        yield CounterMetricFamily("fnbus_malformed_calls", "Calls that could not be parsed", value=self._calls.malformed)
+        yield GaugeMetricFamily("fnbus_jobs_held", "Attempts of jobs that are in hand", value=self._jobs.held)
+        settled = CounterMetricFamily("fnbus_jobs_settled", "Deliveries of jobs settled, by how", labels=["how"])
+        for how, count in self._jobs.settled.items():
+            settled.add_metric([how], count)
+        yield settled
+        yield CounterMetricFamily("fnbus_records_dropped", "Execution records that were given up", value=self._records.dropped)
+
+
+def registry(collector: ExecutorCollector) -> CollectorRegistry:
+    """Return a registry of the executor's figures alone."""
+    made = CollectorRegistry()
+    made.register(collector)
+    return made
