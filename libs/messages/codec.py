@@ -19,6 +19,7 @@ import msgpack
 from libs import errors
 
 VERSION_FIELD = "v"
+_PLAIN_TYPES = (str, bytes, int, float, bool)
 
 type _Parser = Callable[[Any, str], Any]
 
@@ -50,6 +51,8 @@ class _Field:
     name: str
     parse: _Parser
     required: bool
+    exact: type[Any] | None
+    """A value of exactly this type needs no parsing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -161,9 +164,12 @@ def _from_map[T](cls: type[T], document: Any, where: str) -> T:
         )
     values: dict[str, Any] = {}
     for field in layout.fields:
-        if field.name in found:
+        value = found.get(field.name)
+        if type(value) is field.exact:
+            values[field.name] = value
+        elif field.name in found:
             try:
-                values[field.name] = field.parse(found[field.name], field.name)
+                values[field.name] = field.parse(value, field.name)
             except MalformedMessageError:
                 raise
             except (TypeError, ValueError) as error:
@@ -190,7 +196,8 @@ def _make_layout(cls: type[Any]) -> _Layout:
         parse, deep = _parser(hints[field.name])
         nested = nested or deep
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        fields.append(_Field(field.name, parse, required))
+        hint = hints[field.name]
+        fields.append(_Field(field.name, parse, required, hint if hint in _PLAIN_TYPES else None))
     names = tuple(field.name for field in fields)
     return _Layout(_versions[cls], names, _values(names), tuple(fields), nested)
 
@@ -225,7 +232,8 @@ def _parser(hint: Any) -> tuple[_Parser, bool]:
         if kind in _versions:
             return lambda value, where: _from_map(kind, value, where), True
         if issubclass(kind, enum.Enum):
-            return lambda value, _: kind(value), True
+            members = {member.value: member for member in kind}
+            return lambda value, _: members[value] if type(value) is str and value in members else kind(value), True
         return _exact(kind), False
     raise TypeError(f"a record cannot have a field of type {hint}")
 
