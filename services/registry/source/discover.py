@@ -93,7 +93,8 @@ class _Walk:
 
     def _walk(self, folder: Folder, scope: _Scope) -> None:
         config = self._config(folder)
-        scope = replace(scope, policy=config.below(scope.policy))
+        if tree.CONFIG in folder.files:
+            scope = replace(scope, policy=config.below(scope.policy))
         versions: dict[str, tuple[Folder, Entry]] = {}
         function = self._find_function(folder, config, scope)
         if function is not None:
@@ -118,12 +119,13 @@ class _Walk:
             if name in self._ignored or name in without or name.startswith(("_", ".")):
                 continue
             runtime = name if folder is self._root and name in RUNTIMES else scope.runtime
-            inner = replace(scope, depth=scope.depth + 1, runtime=runtime)
+            segments, routing = scope.segments, scope.routing
             try:
-                yield below, replace(inner, segments=(*scope.segments, patterns.segment(name)))
+                segments = (*segments, patterns.segment(name))
             except patterns.UnfitNameError as error:
                 self._drafts.say(below.path, f"holds no routes: {error}")
-                yield below, replace(inner, routing=False)
+                routing = False
+            yield below, replace(scope, segments=segments, depth=scope.depth + 1, runtime=runtime, routing=routing)
 
     # Function directories
 
@@ -309,7 +311,10 @@ class _Walk:
             if whole_folder:
                 # An entry file stands for its folder, so that it may import from the folders below, routes or not.
                 newer = frozenset(each for each in folder.folders if entries.is_version_label(each))
-                wide = list({each.path: each for each in (*shared, *tree.files_below(folder, without=newer))}.values())
+                below = (
+                    each for each in tree.files_below(folder, without=newer) if each.path.count("/") > file.path.count("/")
+                )
+                wide = list({each.path: each for each in (*shared, *below)}.values())
                 shared = shared if tree.bundle_fault(wide) else wide
             self._shared[folder.path] = shared
         env_path = _env_path(folder)

@@ -1,6 +1,6 @@
 """A listing as a tree of folders, and the files that make up a bundle. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.registry.source.listing import File, Listing
@@ -25,6 +25,8 @@ class Folder:
     parent: "Folder | None" = None
     files: dict[str, File] = field(default_factory=dict[str, File])
     folders: dict[str, "Folder"] = field(default_factory=dict[str, "Folder"])
+    private: tuple[File, ...] | None = None
+    """Result of `_private_files`, once it has been asked for."""
 
     def find(self, path: str) -> File | None:
         """Return the file at a relative path below this folder."""
@@ -66,13 +68,8 @@ def shared_files(folder: Folder, is_route: Callable[[str], bool]) -> list[File]:
 
     That is the folder's files that are no routes, and all that is private by `_` in it and in the folders above it.
     """
-    found = [file for name, file in folder.files.items() if is_code(file) and not is_route(name) and not name.startswith("_")]
-    for above in _upwards(folder):
-        found.extend(file for name, file in above.files.items() if name.startswith("_") and is_code(file))
-        for name, below in above.folders.items():
-            if name.startswith("_"):
-                found.extend(files_below(below))
-    return found
+    own = [file for name, file in folder.files.items() if is_code(file) and not is_route(name) and not name.startswith("_")]
+    return own + list(_private_files(folder))
 
 
 def bundle_fault(files: Sequence[File]) -> str:
@@ -98,11 +95,16 @@ def _folder(known: dict[str, Folder], path: str) -> Folder:
     return folder
 
 
-def _upwards(folder: Folder) -> Iterator[Folder]:
-    above: Folder | None = folder
-    while above is not None:
-        yield above
-        above = above.parent
+def _private_files(folder: Folder) -> tuple[File, ...]:
+    """Return what is private by `_` in a folder and above it; asked for thousands of folders, so each is looked at once."""
+    if folder.private is None:
+        found = [file for name, file in folder.files.items() if name.startswith("_") and is_code(file)]
+        for name, below in folder.folders.items():
+            if name.startswith("_"):
+                found.extend(files_below(below))
+        above = _private_files(folder.parent) if folder.parent is not None else ()
+        folder.private = (*found, *above)
+    return folder.private
 
 
 def _is_built(folder: Folder, name: str) -> bool:
