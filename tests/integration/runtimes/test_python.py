@@ -106,7 +106,8 @@ def test_guest_modules_are_not_on_the_path_of_user_code(bench: Bench) -> None:
 
 def test_a_dataclass_module_and_pickle_work_in_the_entry_file(answered: Answered) -> None:
     source = (
-        "from __future__ import annotations\nimport pickle\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n"
+        "from __future__ import annotations\nimport pickle\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass A:\n    x: int\n"
         "def handler(event):\n    return {'x': pickle.loads(pickle.dumps(A(1))).x}\n"
     )
     assert answered({"python": source}).json() == {"x": 1}

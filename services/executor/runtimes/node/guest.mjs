@@ -18,26 +18,20 @@ let channel;
 let handler = null;
 let root = "";
 let env = {};
-let running = null; // the call that has no answer yet
+let running = null; // the last call that has no answer yet
 const inheritedPeak = process.resourceUsage().maxRSS;
 let ownPeak = 0;
-
-/** The peak of this program alone: a kernel counts the parent's size into `ru_maxrss` of what it starts. */
-function readOwnPeak() {
-  try {
-    return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
-}
 
 /** CPU microseconds since `started`, and the peak of the resident size in KiB. */
 function usage(started) {
   const now = process.resourceUsage();
-  return [
-    started ? now.userCPUTime + now.systemCPUTime - started.user - started.system : 0,
-    now.maxRSS > inheritedPeak ? now.maxRSS : ownPeak,
-  ];
+  const cpu = started ? now.userCPUTime + now.systemCPUTime - started.user - started.system : 0;
+  if (now.maxRSS > inheritedPeak) return [cpu, now.maxRSS];
+  // A kernel counts into maxRSS the size of the program that started this one. A sandbox's is outgrown at once; until then:
+  if (process.memoryUsage.rss() / 1024 > ownPeak) {
+    ownPeak = Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? 0);
+  }
+  return [cpu, ownPeak];
 }
 
 function fail(call, { code, status, error, message }) {
@@ -58,12 +52,11 @@ async function onLoad(head) {
     fail({ id: 0, started: null }, { code: "load_error", status: 500, error, message });
     return;
   }
-  ownPeak = readOwnPeak();
   channel.send(LOADED, 0, 0, EMPTY, EMPTY, 0, 0);
 }
 
 async function onCall(id, head, body) {
-  const call = { id, started: process.cpuUsage() };
+  const call = { id, started: process.cpuUsage(), answered: false };
   running = call;
   let value;
   try {
@@ -80,8 +73,7 @@ async function onCall(id, head, body) {
     answer = answerOf(value);
     if (typeof answer.then === "function") answer = await answer;
   } catch (error) {
-    if (running !== call) return;
-    running = null;
+    if (!settle(call)) return;
     if (error instanceof InvalidResponse) {
       fail(call, { code: "invalid_response", status: 502, error, message: error.message });
     } else {
@@ -90,15 +82,21 @@ async function onCall(id, head, body) {
     }
     return;
   }
-  if (running !== call) return; // an exception outside the handler's promise has answered it
-  running = null;
+  if (!settle(call)) return;
   const [cpu, peak] = usage(call.started);
   channel.send(ANSWER, id, answer.status, answer.head, answer.body, cpu, peak);
 }
 
+/** Whether the call is still to be answered; an exception outside the handler's promise may have come first. */
+function settle(call) {
+  if (call.answered) return false;
+  call.answered = true;
+  if (running === call) running = null;
+  return true;
+}
+
 function onHandlerError(call, error) {
-  if (running !== call) return;
-  running = null;
+  if (!settle(call)) return;
   fail(call, { code: "handler_error", status: statusOf(error), error, message: messageOf(error, root) });
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from resource import RUSAGE_SELF, getrusage
 from time import process_time_ns
 
 from . import channel as frames  # noqa: TID252  see the package's docstring
@@ -15,6 +14,7 @@ from .events import event_of  # noqa: TID252
 from .headers import InvalidResponseError  # noqa: TID252
 from .jsontext import dumps, loads  # noqa: TID252
 from .loading import Handler, load  # noqa: TID252
+from .memory import Memory  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class Guest:
         self._root = ""
         self._handler: Handler | None = None
         self._runner: asyncio.Runner | None = None
-        self._inherited_peak = getrusage(RUSAGE_SELF).ru_maxrss
-        self._own_peak = 0
+        self._memory = Memory()
 
     def serve(self) -> None:
         """Answer frames until there are no more.
@@ -65,7 +64,6 @@ class Guest:
             self._fail(0, "load_error", 500, error, f"{place}{kind}: {message}" if place else message)
             return
         failures.flush()
-        self._own_peak = _own_peak()
         gc.collect()
         gc.freeze()  # what was loaded lives as long as the worker: later collections need not walk it
         self._channel.send(frames.LOADED, 0, 0, b"")
@@ -92,7 +90,7 @@ class Guest:
             self._fail(call, "handler_error", 500, error, message, started)
             return
         failures.flush()
-        self._channel.send(frames.ANSWER, call, status, head, body, (process_time_ns() - started) // 1000, self._peak())
+        self._channel.send(frames.ANSWER, call, status, head, body, (process_time_ns() - started) // 1000, self._memory.peak())
 
     def _await(self, value: Awaitable[Any]) -> Any:
         if self._runner is None:
@@ -105,11 +103,6 @@ class Guest:
 
         return self._runner.run(result())
 
-    def _peak(self) -> int:
-        """Return the largest resident size in KiB; what the process was before it became a guest does not count."""
-        peak = getrusage(RUSAGE_SELF).ru_maxrss
-        return peak if peak > self._inherited_peak else self._own_peak
-
     def _fail(self, call: int, code: str, status: int, error: BaseException, message: str, started: int = 0) -> None:
         head = {
             "code": code,
@@ -120,19 +113,7 @@ class Guest:
         body = _INVALID if code == "invalid_response" else dumps({"error": message})
         failures.flush()
         cpu_us = (process_time_ns() - started) // 1000 if started else 0
-        self._channel.send(frames.ERROR, call, status, dumps(head), body, cpu_us, self._peak())
-
-
-def _own_peak() -> int:
-    """Return the peak of this program alone: a kernel counts the parent's size into `ru_maxrss` of what it starts."""
-    try:
-        with open("/proc/self/status", "rb") as status:
-            for line in status:
-                if line.startswith(b"VmHWM:"):
-                    return int(line.split()[1])
-    except OSError:
-        pass
-    return 0
+        self._channel.send(frames.ERROR, call, status, dumps(head), body, cpu_us, self._memory.peak())
 
 
 def main(descriptor: int) -> None:
