@@ -1,0 +1,115 @@
+"""A guest that does what it is told, the right thing and every wrong one. Runs as a program of its own: standard library only.
+
+The word before the descriptor says how it starts; the body of a call says what it does with the call.
+"""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+HEADER = struct.Struct(">IBBHIIII")
+READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+
+
+def frame(kind: int, *, call: int = 0, status: int = 0, head: bytes = b"", body: bytes = b"") -> bytes:
+    """Return a frame's bytes."""
+    return HEADER.pack(20 + len(head) + len(body), kind, 0, status, call, len(head), 7, 8) + head + body
+
+
+def read(peer: socket.socket) -> tuple[int, int, bytes, bytes]:
+    """Return type, call, head and body of the next frame; end with the connection."""
+    fixed = peer.recv(HEADER.size, socket.MSG_WAITALL)
+    if len(fixed) < HEADER.size:
+        sys.exit(0)
+    length, kind, _, _, call, head, _, _ = HEADER.unpack(fixed)
+    rest = peer.recv(length - 20, socket.MSG_WAITALL) if length > 20 else b""
+    return kind, call, rest[:head], rest[head:]
+
+
+def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # noqa: C901, PLR0912  a list of tricks
+    """Do with a call what its body says."""
+    answer = frame(ANSWER, call=call, status=200, head=head, body=body)
+    match body.decode("latin-1").split(" "):
+        case ["exit", code]:
+            os._exit(int(code))
+        case ["answer-and-exit"]:
+            peer.sendall(answer)
+            os._exit(0)
+        case ["signal", number]:
+            os.kill(os.getpid(), int(number))
+        case ["hang"]:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                time.sleep(1000)
+        case ["sleep", seconds]:
+            time.sleep(float(seconds))
+            peer.sendall(answer)
+        case ["write-later", seconds, path]:
+            time.sleep(float(seconds))
+            open(path, "w").close()
+        case ["child", path]:
+            subprocess.Popen(["sh", "-c", f"echo $$ > {path}; exec sleep 1000"])
+            while True:
+                time.sleep(1000)
+        case ["print", text, count]:
+            os.write(1, text.encode() * int(count))
+            os.write(2, b"complaint\n")
+            peer.sendall(answer)
+        case ["twice"]:
+            peer.sendall(answer + answer)
+        case ["other"]:
+            peer.sendall(frame(ANSWER, call=call + 1, status=200))
+        case ["garbage"]:
+            peer.sendall(b"\xff" * 100)
+        case ["huge"]:
+            peer.sendall(HEADER.pack(1 << 30, ANSWER, 0, 200, call, 0, 0, 0))
+        case ["close"]:
+            peer.close()
+            time.sleep(1000)
+        case ["piecemeal"]:
+            for at in range(len(answer)):
+                peer.sendall(answer[at : at + 1])
+        case ["status", status]:
+            peer.sendall(frame(ANSWER, call=call, status=int(status)))
+        case ["error", code]:
+            reason = b'{"code":"%s","type":"ValueError","message":"no","stack":"at line 1"}' % code.encode()
+            peer.sendall(frame(ERROR, call=call, status=500, head=reason, body=b'{"error":"no"}'))
+        case ["pid"]:
+            peer.sendall(frame(ANSWER, call=call, status=200, body=str(os.getpid()).encode()))
+        case _:
+            peer.sendall(answer)
+
+
+def main() -> None:  # noqa: C901  a list of tricks
+    """Start as told, then obey."""
+    script, descriptor = sys.argv[-2:]
+    peer = socket.socket(fileno=int(descriptor))
+    os.set_inheritable(peer.fileno(), False)
+    if script == "never-ready":
+        time.sleep(1000)
+    if script == "dies":
+        sys.stderr.write("no such library\n")
+        sys.exit(5)
+    if script == "garbage":
+        peer.sendall(b"hello, I am a guest\n" * 10)
+        time.sleep(1000)
+    peer.sendall(frame(READY))
+    while True:
+        kind, call, head, body = read(peer)
+        if kind == CALL:
+            obey(peer, call, head, body)
+        elif kind == LOAD and script == "load-hangs":
+            time.sleep(1000)
+        elif kind == LOAD and script == "load-fails":
+            reason = b'{"code":"load_error","type":"SyntaxError","message":"a.py line 3","stack":""}'
+            peer.sendall(frame(ERROR, status=500, head=reason, body=b'{"error":"a.py line 3"}'))
+        elif kind == LOAD:
+            peer.sendall(frame(LOADED))
+
+
+if __name__ == "__main__":
+    main()

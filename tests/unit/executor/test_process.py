@@ -1,0 +1,184 @@
+"""A worker process: handshake, calls, and every way in which a guest can misbehave."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from libs import errors
+from libs.testing.wait import eventually
+from services.executor.frames import FrameType
+from services.executor.output import KEPT_BYTES
+from services.executor.process import WorkerEndedError
+from services.executor.sandbox.base import Sandbox
+from services.executor.sandbox.choice import probe
+from services.executor.sandbox.process import ProcessSandbox
+from tests.unit.executor.scripted import PATIENCE, Caller, start
+
+
+@pytest.fixture(params=["process", "bubblewrap"])
+async def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
+    """Every behaviour holds in both."""
+    if request.param == "process":
+        return ProcessSandbox()
+    try:
+        return await probe(tmp_path / "state")
+    except errors.UnavailableError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def caller(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Caller]:
+    """A worker that has loaded its code."""
+    made = await Caller.of(tmp_path, sandbox=sandbox)
+    yield made
+    await made.worker.kill()
+
+
+def gone(pid: int) -> bool:
+    """Return whether there is no such process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def test_worker_gives_back_head_and_body_unchanged(caller: Caller) -> None:
+    body = bytes(range(256)) * 10
+    frame, _ = await caller.ask(body, head=b'{"a":1}')
+    assert (frame.type, frame.status, frame.head, frame.body) == (FrameType.ANSWER, 200, b'{"a":1}', body)
+
+
+async def test_worker_gives_back_large_bodies(caller: Caller) -> None:
+    body = os.urandom(900_000)
+    frame, _ = await caller.ask(body)
+    assert frame.body == body
+
+
+async def test_worker_takes_an_answer_that_comes_in_pieces(caller: Caller) -> None:
+    frame, _ = await caller.ask(b"piecemeal")
+    assert frame.body == b"piecemeal"
+
+
+async def test_worker_tells_statistics_of_the_guest(caller: Caller) -> None:
+    frame, _ = await caller.ask(b"x")
+    assert (frame.cpu_us, frame.peak_kib) == (7, 8)
+
+
+async def test_output_belongs_to_the_call_that_printed_it(caller: Caller) -> None:
+    _, output = await caller.ask(b"print first 1")
+    assert (output.stdout, output.stderr, output.truncated) == ("first", "complaint\n", False)
+    _, output = await caller.ask(b"quiet")
+    assert (output.stdout, output.stderr) == ("", "")
+
+
+async def test_output_is_cut_and_says_so_when_there_is_too_much(caller: Caller) -> None:
+    _, output = await caller.ask(b"print 0123456789 100000")
+    assert len(output.stdout) == KEPT_BYTES
+    assert output.truncated
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"exit 3", "worker ended with exit code 3"),
+        (b"exit 0", "worker ended with exit code 0"),
+        (b"signal 9", "worker ended with signal 9"),
+        (b"signal 11", "worker ended with signal 11"),
+    ],
+)
+async def test_worker_tells_how_it_ended_when_it_crashes(caller: Caller, body: bytes, text: str) -> None:
+    assert await caller.crash(body) == text
+
+
+@pytest.mark.parametrize("body", [b"garbage", b"other", b"close", b"huge"])
+async def test_worker_is_killed_when_it_breaks_the_protocol(caller: Caller, body: bytes) -> None:
+    pid = caller.worker.pid
+    assert (await caller.crash(body)).startswith("worker was ended: ")
+    assert gone(pid)
+    assert caller.worker.too_large == (body == b"huge")
+
+
+async def test_worker_is_killed_when_it_answers_twice(caller: Caller) -> None:
+    await caller.ask(b"twice")
+    assert "sent ANSWER" in await caller.end()
+
+
+async def test_answer_counts_when_the_worker_ends_right_after_it(caller: Caller) -> None:
+    frame, _ = await caller.ask(b"answer-and-exit")
+    assert frame.body == b"answer-and-exit"
+    assert await caller.end() == "worker ended with exit code 0"
+
+
+async def test_kill_returns_when_a_guest_that_ignores_sigterm_is_dead(caller: Caller) -> None:
+    pid = caller.worker.pid
+    caller.send(b"hang")
+    await caller.worker.kill()
+    assert gone(pid)
+    assert caller.ends == ["worker ended with signal 9"]
+
+
+async def test_kill_ends_children_of_the_guest_too(sandbox: Sandbox, tmp_path: Path) -> None:
+    if sandbox.name == "bubblewrap":
+        pytest.skip("the child's number is the sandbox's own; test_sandbox has this one")
+    caller = await Caller.of(tmp_path, sandbox=sandbox)
+    told = tmp_path / "child"
+    caller.send(b"child " + bytes(told))
+    pid = int(await eventually(lambda: told.exists() and told.read_text(), within=PATIENCE))
+    await caller.worker.kill()
+    await eventually(lambda: gone(pid), within=PATIENCE)
+
+
+async def test_start_fails_when_the_guest_never_gets_ready(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(WorkerEndedError, match="did not get ready within 0.2 s"):
+        await start(tmp_path, script="never-ready", sandbox=sandbox, ready_seconds=0.2)
+
+
+async def test_start_fails_with_the_guests_last_words_when_it_dies(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(WorkerEndedError, match="exit code 5: no such library"):
+        await start(tmp_path, script="dies", sandbox=sandbox)
+
+
+async def test_start_fails_when_the_guest_speaks_something_else(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(WorkerEndedError, match="broke the protocol"):
+        await start(tmp_path, script="garbage", sandbox=sandbox)
+
+
+async def test_load_fails_when_it_takes_too_long(sandbox: Sandbox, tmp_path: Path) -> None:
+    worker = await start(tmp_path, script="load-hangs", sandbox=sandbox)
+    with pytest.raises(WorkerEndedError, match="did not load the code"):
+        await worker.load(b"{}", seconds=0.2)
+    assert worker.ended
+
+
+async def test_load_gives_back_the_guests_error(sandbox: Sandbox, tmp_path: Path) -> None:
+    worker = await start(tmp_path, script="load-fails", sandbox=sandbox)
+    frame = await worker.load(b"{}", seconds=PATIENCE)
+    assert frame.type == FrameType.ERROR
+    await worker.kill()
+
+
+async def test_worker_leaves_no_descriptor_behind(sandbox: Sandbox, tmp_path: Path) -> None:
+    await (await start(tmp_path, sandbox=sandbox)).kill()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        await (await start(tmp_path, sandbox=sandbox)).kill()
+    await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+async def test_start_fails_when_the_program_is_not_there(tmp_path: Path) -> None:
+    class Nowhere(ProcessSandbox):
+        """A sandbox that starts nothing."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._prefix = ("/nowhere/at/all",)
+
+    with pytest.raises(WorkerEndedError, match="could not be started"):
+        await start(tmp_path, sandbox=Nowhere())
