@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NEVER_ZERO = 1 << 64 | 1
 _ids = random.SystemRandom()
 _fast_ids = random.Random(_ids.getrandbits(128))  # noqa: S311  ids need to be unlike, not secret
 
@@ -69,7 +70,8 @@ def parse(traceparent: str) -> TraceContext | None:
 
 def start(*, sampled: bool = True) -> TraceContext:
     """Return the context of the first span of a new trace."""
-    return TraceContext(f"{_fast_ids.getrandbits(128) | 1:032x}", f"{_fast_ids.getrandbits(64) | 1:016x}", sampled)
+    both = f"{_fast_ids.getrandbits(192) | _NEVER_ZERO:048x}"
+    return TraceContext(both[:32], both[32:], sampled)
 
 
 class Tracing:
