@@ -11,10 +11,10 @@ from typing import Any, TextIO, cast
 
 import typer
 
-SHOWN = frozenset({"version_deployed", "function_removed", "problem_solved"})
+SHOWN = frozenset({"version_deployed", "versions_deployed", "function_removed", "source_problem_solved"})
 """Actions at INFO that are shown: they answer to a change in the functions folder."""
 
-TOLD_BY_BANNER = frozenset({"problem_found", "sandbox_missing", "sandbox_off"})
+TOLD_BY_BANNER = frozenset({"source_problem", "runtime_missing", "sandbox_missing", "sandbox_off"})
 """Warnings that the banner tells too: not shown while the platform starts."""
 
 _PLAIN = frozenset({"ts", "level", "service", "logger", "message", "action", "exception"})

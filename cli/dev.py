@@ -5,6 +5,7 @@ keeps them running, and stops them in order.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -62,6 +63,7 @@ def run(options: Options) -> int:
             data=data,
             host=options.host,
             port=port,
+            registry_port=preflight.free_port("127.0.0.1", 0),
             secret_keys=common.secret_keys.get_secret_value() or environment.secret_keys(data),
             passwords={} if "nats_url" in common.model_fields_set else environment.passwords(),
         )
@@ -138,15 +140,12 @@ class _Run:
 
     async def _greet(self) -> None:
         """Wait until calls can be taken, then say what there is."""
-        import httpx  # the services boot meanwhile
-
-        from cli import survey
+        from cli import survey  # the services boot meanwhile
 
         host = _ANYWHERE.get(self._platform.host, self._platform.host)
         address = f"http://{f'[{host}]' if ':' in host else host}:{self._platform.port}"
         languages, (isolation, weakness) = await asyncio.gather(survey.languages(), survey.isolation(self._platform.data))
-        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=5) as client:
-            catalog = await self._ready(client)
+        catalog = await self._catalogue(address)
         facts = Welcome(
             address=address,
             functions=str(self._options.folder),
@@ -161,19 +160,33 @@ class _Run:
         self._console.settled = True
         self._console.tell(render(facts))
 
-    async def _ready(self, client: "httpx.AsyncClient") -> dict[str, Any]:
-        """Ask the gateway until it is ready, and say what is missing when that takes long; return the catalogue."""
+    async def _catalogue(self, address: str) -> dict[str, Any]:
+        """Wait until the folder has been read and the gateway takes calls; return the catalogue that it then has."""
         import httpx
 
-        reason, complain = "the gateway does not answer yet", time.monotonic() + _PATIENCE_SECONDS
+        registry = f"http://127.0.0.1:{self._platform.registry_port}"
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            await self._ready(client, registry, name="registry")
+            await self._ready(client, address, name="gateway")
+            before: dict[str, Any] = {}
+            while True:  # what the registry wrote last may still be on its way to the gateway
+                now: dict[str, Any] = (await client.get(f"{address}/_fn/catalog")).raise_for_status().json()
+                if now == before:
+                    return now
+                before = now
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _ready(self, client: "httpx.AsyncClient", url: str, *, name: str) -> None:
+        """Ask a service until it is ready; say what is missing when that takes long."""
+        import httpx
+
+        reason, complain = f"the {name} does not answer yet", time.monotonic() + _PATIENCE_SECONDS
         while True:
-            try:
-                answer = await client.get("/readyz")
+            with contextlib.suppress(httpx.TransportError, ValueError):
+                answer = await client.get(f"{url}/readyz")
                 if answer.is_success:
-                    return (await client.get("/_fn/catalog")).raise_for_status().json()
-                reason = str(answer.json().get("reason", answer.text))
-            except (httpx.HTTPError, ValueError) as error:
-                reason = str(error) or reason
+                    return
+                reason = f"{name}: {answer.json().get('reason')}"
             if time.monotonic() > complain:
                 self._console.say(f"still starting: {reason}")
                 complain = time.monotonic() + _PATIENCE_SECONDS

@@ -29,6 +29,8 @@ class Platform:
     host: str
     port: int
     """Where the gateway serves."""
+    registry_port: int
+    """Where the registry tells on loopback that it has read the folder."""
     secret_keys: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
     """Of each service, for the bus; empty when the bus is not ours."""
@@ -36,7 +38,8 @@ class Platform:
 
 def passwords() -> dict[str, str]:
     """Return a random password for each service, good for one run."""
-    return {name: secrets.token_urlsafe(24) for name in SERVICES}
+    # It begins with a letter: the server's configuration would take some other texts for numbers.
+    return {name: f"p{secrets.token_hex(24)}" for name in SERVICES}
 
 
 def nats_variables(chosen: Mapping[str, str]) -> dict[str, str]:
@@ -65,7 +68,7 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
     if service in _KEEPS_SECRETS:
         told["FNBUS_SECRET_KEYS"] = platform.secret_keys
     if service == "registry":
-        told["FNBUS_FUNCTIONS_ROOT"] = str(platform.functions)
+        told |= {"FNBUS_FUNCTIONS_ROOT": str(platform.functions), "FNBUS_OPS_PORT": str(platform.registry_port)}
     if service == "gateway":
         told |= {"FNBUS_HTTP_HOST": platform.host, "FNBUS_HTTP_PORT": str(platform.port)}
     return {**inherited, **told}

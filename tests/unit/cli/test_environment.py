@@ -15,6 +15,7 @@ def platform(tmp_path: Path) -> Platform:
         data=tmp_path / "state",
         host="127.0.0.1",
         port=8080,
+        registry_port=8081,
         secret_keys="k1:secret",
         passwords=environment.passwords(),
     )
@@ -49,7 +50,9 @@ def test_own_environment_is_handed_on_below_what_is_told(platform: Platform) -> 
 
 
 def test_bus_of_somebody_else_keeps_its_address_and_credentials(tmp_path: Path) -> None:
-    platform = Platform(functions=tmp_path, data=tmp_path, host="127.0.0.1", port=1, secret_keys="", passwords={})
+    platform = Platform(
+        functions=tmp_path, data=tmp_path, host="127.0.0.1", port=1, registry_port=2, secret_keys="", passwords={}
+    )
     told = environment.variables("gateway", platform, nats_url="", inherited={"FNBUS_NATS_URL": "nats://far:4222"})
     assert told["FNBUS_NATS_URL"] == "nats://far:4222"
     assert "FNBUS_NATS_PASSWORD" not in told
