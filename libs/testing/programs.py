@@ -1,7 +1,7 @@
 """Programs that tests run beside our own: built from `tests/servers/` when Go is there, and kept outside the tree.
 
 A built program lies in the user's cache under the hash of what it was built from, so that it is built once per machine.
-`python -m libs.testing.programs` builds all of them.
+`python -m libs.testing.programs` builds all of them, with nothing but Python itself installed.
 """
 
 import fcntl
@@ -12,8 +12,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 SOURCES = Path(__file__).resolve().parents[2] / "tests" / "servers"
 PACKAGES = {"mongo": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/all-in-one"}
@@ -30,6 +28,8 @@ def required_program(name: str) -> Path:
     """
     program = _place(name)
     if not program.exists() and shutil.which("go") is None:
+        import pytest  # building, which runs before anything is installed, does without
+
         reason = f"the test server {name!r} is not built and there is no go on PATH"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
