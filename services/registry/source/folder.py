@@ -7,7 +7,7 @@ read again only when its size, times or inode have changed, so that one saved fi
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class FolderSource:
         self._configs: _Cache[Config] = _Cache()
         self._manifests: _Cache[Manifest] = _Cache()
         self._envs: _Cache[EnvFile] = _Cache()
+        self._meaning: tuple[_Shape, Discovery] | None = None
+        self._loaded: dict[tuple[str, str], tuple[FoundFunction, LoadedFunction]] = {}
         self._loading = asyncio.Lock()
 
     async def load(self) -> Snapshot:
@@ -118,15 +120,31 @@ class FolderSource:
         configs = self._parse_all(found, tree.CONFIG, self._configs, config.parse_config, problems)
         manifests = self._parse_all(found, tree.MANIFEST, self._manifests, config.parse_manifest, problems)
         envs = self._parse_all(found, tree.ENV, self._envs, environment.parse_env, problems)
-        discovery = discover(found, configs, manifests, options=self._options)
+        discovery = self._discover(found, configs, manifests)
         used = {env_path for each in discovery.functions for version in each.versions if (env_path := version.env_path)}
         problems.extend(problem for path in sorted(used & envs.keys()) for problem in envs[path].problems)
         broken = set(discovery.broken)
-        functions = [self._load_function(function, files, envs, problems, broken) for function in discovery.functions]
+        # Taken before anything is read: a file that many functions share must count as changed for all of them.
+        changed = {path for path, file in files.items() if not self._digests.is_known(file)}
+        functions = [self._load_function(function, files, changed, envs, problems, broken) for function in discovery.functions]
         self._files = files
         self._digests.keep(files)
         present = [function for function in functions if function is not None]
         return replace(_snapshot(discovery, present, problems), broken=frozenset(broken), unread=found.unread)
+
+    def _discover(self, found: Listing, configs: dict[str, Config], manifests: dict[str, Manifest]) -> Discovery:
+        """Return what a listing means: the same as before when only the inside of code files has changed."""
+        paths = tuple(file.path for file in found.files)
+        shape = _Shape(paths=paths, problems=found.problems, configs=configs, manifests=manifests)
+        # Sizes mean something only where a bundle could be too large.
+        small = sum(file.size for file in found.files) <= tree.MAX_BUNDLE_BYTES
+        if self._meaning is None or self._meaning[0] != shape or not small:
+            self._meaning = (shape, discover(found, configs, manifests, options=self._options))
+            self._loaded.clear()
+        discovery = self._meaning[1]
+        if not small:
+            self._meaning = None
+        return discovery
 
     def _parse_all[T](
         self,
@@ -153,10 +171,14 @@ class FolderSource:
         self,
         function: FoundFunction,
         files: Mapping[str, File],
+        changed: Set[str],
         envs: Mapping[str, EnvFile],
         problems: list[catalog.Problem],
         broken: set[tuple[str, str]],
     ) -> LoadedFunction | None:
+        known = self._loaded.get((function.runtime, function.name))
+        if known is not None and known[0] is function and _is_same(known[1], changed, envs):
+            return known[1]
         versions: list[LoadedVersion] = []
         for found in function.versions:
             try:
@@ -168,18 +190,20 @@ class FolderSource:
                 problems.append(_unreadable(error.filename or found.entrypoint, error))
                 broken.add((function.runtime, function.name))
                 continue
-            env = envs.get(found.env_path or "")
-            versions.append(LoadedVersion(found=found, bundle=digest, env=env.values if env is not None else {}))
+            versions.append(LoadedVersion(found=found, bundle=digest, env=_values(found, envs)))
         if not versions:
             return None
         labels = {version.found.label for version in versions}
-        return LoadedFunction(
+        loaded = LoadedFunction(
             runtime=function.runtime,
             name=function.name,
             file_route=function.file_route,
             versions=tuple(versions),
             routes=tuple(route for route in function.routes if route.version in labels),
         )
+        if len(versions) == len(function.versions):
+            self._loaded[function.runtime, function.name] = (function, loaded)
+        return loaded
 
     def _bundle(self, version: FoundVersion) -> catalog.Bundle:
         files: list[catalog.BundleFile] = []
@@ -220,9 +244,36 @@ class _Cache[T]:
             self._known[file.path] = (file, value)
         return value
 
+    def is_known(self, file: File) -> bool:
+        """Return whether the file is as it was, and was at rest, when something was made of it."""
+        known = self._known.get(file.path)
+        return known is not None and known[0] == file
+
     def keep(self, paths: Iterable[str]) -> None:
         """Forget all files but these."""
         self._known = {path: self._known[path] for path in paths if path in self._known}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """All that the meaning of a folder depends on, besides sizes."""
+
+    paths: tuple[str, ...]
+    problems: tuple[catalog.Problem, ...]
+    configs: dict[str, Config]
+    manifests: dict[str, Manifest]
+
+
+def _is_same(loaded: LoadedFunction, changed: Set[str], envs: Mapping[str, EnvFile]) -> bool:
+    """Whether neither a file nor a value of a function has changed since it was loaded."""
+    return all(
+        version.env == _values(version.found, envs) and changed.isdisjoint(version.found.files) for version in loaded.versions
+    )
+
+
+def _values(version: FoundVersion, envs: Mapping[str, EnvFile]) -> Mapping[str, EnvValue]:
+    env = envs.get(version.env_path or "")
+    return env.values if env is not None else {}
 
 
 def _snapshot(discovery: Discovery, functions: list[LoadedFunction], problems: list[catalog.Problem]) -> Snapshot:
