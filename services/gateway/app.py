@@ -4,6 +4,10 @@ FastAPI carries it. The endpoints are plain ones that read their own bodies: the
 input with its texts instead of the contract's, and accepting a job would cost several times as much.
 """
 
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from libs import errors
+from libs.messages import heads
 from libs.telemetry.ops import PATHS, OpsApp, Receive, Scope, Send
 from services.gateway import requests
 from services.gateway.answers import Refusal
@@ -20,8 +25,12 @@ from services.gateway.dialects.fastfn.shapes import Handler, error_response, ref
 from services.gateway.requests import Origin
 from services.gateway.trust import Trust
 
+log = logging.getLogger(__name__)
+
 _UNGUARDED = frozenset({"/_fn/health"})
-_DEFAULT_RETRY_SECONDS = 1
+_RETRY_SECONDS = "1"
+_NOT_FOUND = 404
+_REQUEST_ID = "fnbus.request_id"
 
 
 def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -> "ControlPlane":
@@ -60,6 +69,7 @@ def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -
             Refusal: _refusal,
             errors.TemporaryError: _temporary,
             errors.PermanentError: _permanent,
+            Exception: _defect,
         },
     )
     return ControlPlane(app=app, ops=ops, trust=Trust(origin=origin, admin_token=admin_token))
@@ -79,14 +89,21 @@ class ControlPlane:
         if path in PATHS:
             await self._ops(scope, receive, send)
             return
+        headers = requests.headers_of(scope["headers"])
+        request_id = scope[_REQUEST_ID] = requests.sane_request_id(headers) or heads.request_id()
+
+        async def send_with_id(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
         if path not in _UNGUARDED:
             try:
-                headers = requests.headers_of(scope["headers"])
                 self._trust.check(method=scope["method"], peer=scope["client"], headers=headers)
             except Refusal as refusal:
-                await refusal_response(refusal)(scope, receive, send)
+                await refusal_response(refusal, request_id=request_id)(scope, receive, send_with_id)
                 return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, send_with_id)
 
 
 def _endpoints(path: str, **handlers: Handler) -> list[Route]:
@@ -105,25 +122,34 @@ def _any_method(path: str, handler: Handler) -> Route:
     return route
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return error_response(status, "not found" if status == 404 else "method not allowed" if status == 405 else "bad request")
+    return error_response(status, "not found" if status == _NOT_FOUND else "bad request", request_id=_id(request))
 
 
-async def _refusal(_: Request, error: Exception) -> Response:
-    return refusal_response(error) if isinstance(error, Refusal) else error_response(500, "gateway exception")
+async def _refusal(request: Request, error: Exception) -> Response:
+    refusal = error if isinstance(error, Refusal) else Refusal(500, "gateway exception")
+    return refusal_response(refusal, request_id=_id(request))
 
 
-async def _temporary(_: Request, error: Exception) -> Response:
+async def _temporary(request: Request, error: Exception) -> Response:
     """A service that answers for this is away, or too busy."""
     wait = error.retry_after if isinstance(error, errors.TemporaryError) else None
-    after = str(max(1, round(wait))) if wait else str(_DEFAULT_RETRY_SECONDS)
-    return error_response(503, "service unavailable", headers={"retry-after": after}, detail=str(error))
+    after = str(max(1, round(wait))) if wait else _RETRY_SECONDS
+    return error_response(
+        503, "service unavailable", headers={"retry-after": after}, request_id=_id(request), detail=str(error)
+    )
 
 
-async def _permanent(_: Request, error: Exception) -> Response:
-    if isinstance(error, errors.NotFoundError):
-        return error_response(404, str(error))
-    if isinstance(error, errors.ConflictError):
-        return error_response(409, str(error))
-    return error_response(400, str(error))
+async def _permanent(request: Request, error: Exception) -> Response:
+    status = 404 if isinstance(error, errors.NotFoundError) else 409 if isinstance(error, errors.ConflictError) else 400
+    return error_response(status, str(error), request_id=_id(request))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    log.error("the control plane failed", exc_info=error, extra={"action": "control_exception", "request": _id(request)})
+    return error_response(500, "gateway exception", request_id=_id(request))
+
+
+def _id(request: Request) -> str:
+    return str(request.scope.get(_REQUEST_ID, ""))

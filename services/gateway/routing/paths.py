@@ -4,10 +4,13 @@ Segments are decoded one by one, so that an encoded slash never becomes a separa
 are tolerated and dropped.
 """
 
+import re
 from urllib.parse import unquote_to_bytes
 
 from libs import errors
 
+_SIMPLE = re.compile(rb"(?:/[A-Za-z0-9_~@:-][A-Za-z0-9_~@:.-]*){1,16}")
+"""Most paths: nothing to decode, to drop or to refuse."""
 MAX_SEGMENTS = 256
 """Longer paths have no route: a bound on the work of matching."""
 
@@ -35,7 +38,7 @@ def canonical(raw: bytes) -> str:
     Raises:
         BadPathError: the bytes are not UTF-8, a segment is `..`, holds a NUL or an encoded slash, or there are too many.
     """
-    if b"%" not in raw and b"//" not in raw and b"/.." not in raw and not raw.endswith(b"/") and raw.isascii():
+    if _SIMPLE.fullmatch(raw):
         return raw.decode("ascii")
     try:
         segments = [unquote_to_bytes(part).decode("utf-8") for part in raw.split(b"/") if part]

@@ -27,11 +27,10 @@ def error_response(status: int, text: str, /, *, headers: dict[str, str] | None 
     return json_response({"error": text} | more, status, headers)
 
 
-def refusal_response(refusal: Refusal) -> Response:
+def refusal_response(refusal: Refusal, *, request_id: str) -> Response:
     """Return a refusal as a response."""
-    return error_response(
-        refusal.status, refusal.text, headers={name.decode(): value.decode() for name, value in refusal.headers}, **refusal.more
-    )
+    headers = {name.decode(): value.decode() for name, value in refusal.headers}
+    return error_response(refusal.status, refusal.text, headers=headers, request_id=request_id, **refusal.more)
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:

@@ -1,0 +1,30 @@
+"""Settings of the gateway."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from libs import settings
+from services.gateway.settings import GatewaySettings
+
+
+def test_settings_read_our_names_and_fastfns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FN_HOST_PORT", "9001")
+    monkeypatch.setenv("FN_ADMIN_TOKEN", "s3cret")
+    monkeypatch.setenv("FNBUS_TRUSTED_PROXIES", "10.0.0.0/8, 192.168.1.7")
+    found = settings.load(GatewaySettings)
+    assert (found.http_port, found.admin_token.get_secret_value()) == (9001, "s3cret")
+    assert found.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.168.1.7/32"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("FNBUS_HTTP_PORT", "many"), ("FNBUS_TRUSTED_PROXIES", "10.0.0.0/99"), ("FNBUS_MAX_IN_FLIGHT", "0")]
+)
+def test_wrong_setting_is_named_and_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        settings.load(GatewaySettings)
+    assert caught.value.code == 2
+    assert name in capsys.readouterr().err
