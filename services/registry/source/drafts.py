@@ -159,7 +159,8 @@ def _with_methods(draft: Draft, version: FoundVersion, methods: dict[tuple[Owner
     claimed = methods.get((draft.owner, version.label))
     if not draft.routed_by_file or not claimed:
         return version
-    return replace(version, policy=replace(version.policy, methods=in_order(claimed)))
+    ordered = in_order(claimed)
+    return version if ordered == version.policy.methods else replace(version, policy=replace(version.policy, methods=ordered))
 
 
 def _policy(config: Config, methods: tuple[str, ...]) -> catalog.Policy:

@@ -176,8 +176,9 @@ class FolderSource:
         problems: list[catalog.Problem],
         broken: set[tuple[str, str]],
     ) -> LoadedFunction | None:
-        known = self._loaded.get((function.runtime, function.name))
+        known = self._loaded.pop((function.runtime, function.name), None)
         if known is not None and known[0] is function and _is_same(known[1], changed, envs):
+            self._loaded[function.runtime, function.name] = known
             return known[1]
         versions: list[LoadedVersion] = []
         for found in function.versions:

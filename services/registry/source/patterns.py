@@ -1,5 +1,6 @@
 """How names and texts become route patterns (contract 2.1). Pure: knows no files, only their names."""
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ LATER = frozenset({"lua", "go"})
 
 MAX_ROUTE = 512
 """Characters of a pattern."""
+
+REMEMBERED = 20_000
+"""Names that are not taken apart again: a folder is looked over on every change, and most names stay."""
 
 _ROOT_TOKENS = frozenset({"index", "handler", "main"})
 _NO_ROUTE = re.compile(r"_.*|.*\.(?:test|spec)\..*|.*\.d\.[cm]?ts", re.IGNORECASE | re.DOTALL)
@@ -66,6 +70,7 @@ class FileName:
         return bool(self.method) or self.is_root or any("[" in token for token in self.tokens)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def parse_file_name(name: str) -> FileName | None:
     """Return a source file's name taken apart; None when it is no source file or never a route."""
     *tokens, extension = _split(name)
@@ -79,6 +84,7 @@ def parse_file_name(name: str) -> FileName | None:
     return FileName(runtime=runtime, method=method, tokens=tuple(tokens))
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def segment(token: str) -> str:
     """Return the pattern segment that a file or folder name's token stands for; ends with `?` when it may be left out.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from libs.messages import catalog
+from services.registry.source.patterns import METHODS
 
 FILE_RANK = 1
 MANIFEST_RANK = 2
@@ -135,7 +136,10 @@ def _merge(taken: Sequence[tuple[int, Claim, _Shares]]) -> list[tuple[Owner, cat
             seen.add(single)
             key = (claim.owner, claim.version, claim.rank, claim.force_url, hosts)
             merged.setdefault(key, (claim, hosts, []))[2].append(method)
-    return [(claim.owner, _entry(claim, tuple(methods), hosts)) for claim, hosts, methods in merged.values()]
+    return [
+        (claim.owner, _entry(claim, tuple(sorted(methods, key=METHODS.index)), hosts))
+        for claim, hosts, methods in merged.values()
+    ]
 
 
 def _entry(claim: Claim, methods: tuple[str, ...], hosts: Hosts) -> catalog.RouteEntry:
@@ -154,7 +158,7 @@ def _same_target(one: Claim, other: Claim) -> bool:
 
 
 def _order(claim: Claim) -> tuple[object, ...]:
-    return (-claim.strength, claim.path, claim.owner, claim.version, claim.methods, claim.hosts, claim.rank)
+    return (-claim.strength, claim.path, claim.owner, claim.version, claim.methods, claim.hosts, claim.rank, claim.force_url)
 
 
 def _ambiguous(pattern: str, clash: tuple[Claim, Claim]) -> catalog.Problem:

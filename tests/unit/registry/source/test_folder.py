@@ -1,18 +1,25 @@
 """A functions folder on disk: what a load returns, and that bundles match it."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from libs import errors
 from libs.messages import bundles
-from services.registry.source.folder import FolderSource, LoadedFunction, Snapshot
+from libs.testing.wait import eventually
+from services.registry.source.folder import RACY_NS, FolderSource, LoadedFunction, Snapshot
 
 
 def write(root: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
+
+
+async def at_rest(file: Path) -> None:
+    """Wait until a file is old enough for its digest to be kept."""
+    await eventually(lambda: time.time_ns() - file.stat().st_ctime_ns > 2 * RACY_NS)
 
 
 def function(snapshot: Snapshot, name: str) -> LoadedFunction:
@@ -36,6 +43,19 @@ async def test_load_changes_only_the_digest_of_what_was_saved(tmp_path: Path) ->
     after = await source.load()
     assert function(after, "b.py") == function(before, "b.py")
     assert function(after, "a.py").versions[0].bundle != function(before, "a.py").versions[0].bundle
+
+
+async def test_load_changes_every_function_that_shares_a_file_with_the_one_that_was_saved(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": "1", "b.py": "1", "_lib.py": "1"})
+    await at_rest(tmp_path / "_lib.py")
+    source = FolderSource(tmp_path)
+    before = await source.load()
+    write(tmp_path, {"_lib.py": "22"})
+    await at_rest(tmp_path / "_lib.py")
+    after = await source.load()
+    for name in ("a.py", "b.py"):
+        assert function(after, name).versions[0].bundle != function(before, name).versions[0].bundle
+    assert after == await FolderSource(tmp_path).load()
 
 
 async def test_load_sees_every_one_of_many_quick_saves_of_one_size(tmp_path: Path) -> None:
