@@ -107,8 +107,12 @@ class Server:
         self._answer(message, reply)
 
     def _answer(self, message: port.Message, reply: RpcReply) -> None:
-        if message.reply:
+        if not message.reply:
+            return
+        try:
             self._bus.post(message.reply, codec.encode(reply))
+        except port.PayloadTooLargeError as error:
+            self._bus.post(message.reply, codec.encode(_error(error)))
 
 
 def _error(error: errors.FnbusError) -> RpcReply:

@@ -84,6 +84,11 @@ def record[T](*, version: int = 1) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+def is_record(cls: object) -> bool:
+    """Return whether `record` made this class."""
+    return isinstance(cls, type) and cls in _versions
+
+
 def encode(message: Record) -> bytes:
     """Return the record as one msgpack map with its version."""
     return msgpack.packb(_shallow(message), datetime=True, default=_inner)
@@ -97,7 +102,7 @@ def decode[T](cls: type[T], data: bytes | memoryview) -> T:
     """
     try:
         document = msgpack.unpackb(data, timestamp=3)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, OverflowError, msgpack.UnpackException, RecursionError) as error:
         raise MalformedMessageError(record=cls.__name__, where="", fault=f"not msgpack: {error}") from error
     return _from_map(cls, document, "")
 
