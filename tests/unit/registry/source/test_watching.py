@@ -116,6 +116,28 @@ async def test_folder_is_polled_when_there_are_no_notices(root: Path) -> None:
         assert first.result() == {"first.py"}
 
 
+async def test_folder_is_polled_after_notices_have_failed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    polled: list[object] = []
+
+    async def failing(*_: object, force_polling: bool, **__: object) -> AsyncGenerator[set[tuple[object, str]]]:
+        polled.append(force_polling)
+        if not force_polling:
+            raise OSError("inotify watch limit reached")
+        yield {(None, str(root / "first.py"))}
+
+    async def nothing_new() -> bool:
+        return False
+
+    monkeypatch.setattr(watching, "awatch", failing)
+    changes = cast("AsyncGenerator[frozenset[str]]", watching.watch(root, is_news=nothing_new))
+    async with aclosing(changes), asyncio.timeout(30):
+        assert await anext(changes) == {"first.py"}
+    assert polled == [False, True]
+    assert "inotify watch limit reached" in caplog.text
+
+
 async def test_rescan_finds_what_no_notice_told(root: Path) -> None:
     answers = iter([False, False, True])
 
