@@ -144,8 +144,12 @@ class _Run:
 
         host = _ANYWHERE.get(self._platform.host, self._platform.host)
         address = f"http://{f'[{host}]' if ':' in host else host}:{self._platform.port}"
-        languages, (isolation, weakness) = await asyncio.gather(survey.languages(), survey.isolation(self._platform.data))
-        catalog = await self._catalogue(address)
+        languages, (_, weakness) = await asyncio.gather(survey.languages(), survey.isolation(self._platform.data))
+        catalog, health = await self._state(address)
+        executors: list[dict[str, Any]] = health.get("executors") or []
+        isolation = str(executors[0]["isolation"]) if executors else "unknown"
+        if isolation == "process" and not weakness:
+            weakness = "functions run without a sandbox, as FNBUS_ISOLATION says"
         facts = Welcome(
             address=address,
             functions=str(self._options.folder),
@@ -154,39 +158,40 @@ class _Run:
             present=[(each.name, each.availability.version) for each in languages if each.availability.present],
             missing=[(each.name, each.availability.hint) for each in languages if not each.availability.present],
             isolation=isolation,
-            weakness=weakness,
+            weakness=weakness if isolation == "process" else "",
             seconds=time.monotonic() - self._began,
         )
         self._console.settled = True
         self._console.tell(render(facts))
 
-    async def _catalogue(self, address: str) -> dict[str, Any]:
-        """Wait until the folder has been read and the gateway takes calls; return the catalogue that it then has."""
+    async def _state(self, address: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Wait until the folder has been read and the gateway takes calls; return its catalogue and its health."""
         import httpx
 
-        registry = f"http://127.0.0.1:{self._platform.registry_port}"
+        registry = f"http://127.0.0.1:{self._platform.registry_port}/readyz"
         async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
             await self._ready(client, registry, name="registry")
-            await self._ready(client, address, name="gateway")
-            before: dict[str, Any] = {}
+            health = await self._ready(client, f"{address}/_fn/health", name="gateway")
+            catalog: dict[str, Any] = {}
             while True:  # what the registry wrote last may still be on its way to the gateway
-                now: dict[str, Any] = (await client.get(f"{address}/_fn/catalog")).raise_for_status().json()
-                if now == before:
-                    return now
-                before = now
+                now: dict[str, Any] = (await client.get(f"{address}/_fn/catalog")).json()
+                if now == catalog:
+                    return catalog, health
+                catalog = now
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _ready(self, client: "httpx.AsyncClient", url: str, *, name: str) -> None:
-        """Ask a service until it is ready; say what is missing when that takes long."""
+    async def _ready(self, client: "httpx.AsyncClient", url: str, *, name: str) -> dict[str, Any]:
+        """Ask a service until it says yes, and return its words; say what is missing when that takes long."""
         import httpx
 
         reason, complain = f"the {name} does not answer yet", time.monotonic() + _PATIENCE_SECONDS
         while True:
             with contextlib.suppress(httpx.TransportError, ValueError):
-                answer = await client.get(f"{url}/readyz")
+                answer = await client.get(url)
+                said: dict[str, Any] = answer.json()
                 if answer.is_success:
-                    return
-                reason = f"{name}: {answer.json().get('reason')}"
+                    return said
+                reason = f"{name}: {said.get('reason') or said.get('status')}"
             if time.monotonic() > complain:
                 self._console.say(f"still starting: {reason}")
                 complain = time.monotonic() + _PATIENCE_SECONDS

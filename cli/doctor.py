@@ -107,9 +107,9 @@ async def _languages() -> list[Finding]:
     for language in await survey.languages():
         there = language.availability
         if there.present:
-            found.append(Finding(subject=language.name, verdict=Verdict.OK, text=there.version))
+            found.append(Finding(subject=f"runtime {language.name}", verdict=Verdict.OK, text=there.version))
         else:
-            found.append(Finding(subject=language.name, verdict=Verdict.WARN, text="not found", hint=there.hint))
+            found.append(Finding(subject=f"runtime {language.name}", verdict=Verdict.WARN, text="not found", hint=there.hint))
     return found
 
 
