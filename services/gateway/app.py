@@ -42,7 +42,15 @@ def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -
         origin: tells where a request comes from.
         admin_token: opens the control plane to clients that are not on loopback; empty: nobody else.
     """
-    routes: list[BaseRoute] = [
+    routes: list[BaseRoute] = []
+    if plane.jobs_enabled:
+        # First, for routes are tried in order and jobs are what comes in numbers.
+        routes += [
+            *_endpoints("/_fn/jobs", POST=jobs.submit(plane), GET=jobs.listing(plane)),
+            *_endpoints("/_fn/jobs/{id}", GET=jobs.one(plane), DELETE=jobs.cancel(plane)),
+            *_endpoints("/_fn/jobs/{id}/result", GET=jobs.result(plane)),
+        ]
+    routes += [
         *_endpoints("/_fn/health", GET=health.health(plane)),
         *_endpoints("/_fn/catalog", GET=health.catalog(plane)),
         *_endpoints("/_fn/schedules", GET=schedules.listing(plane)),
@@ -51,12 +59,6 @@ def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -
         *_endpoints("/_fn/dead-letters", GET=jobs.dead_letters(plane)),
         *_endpoints("/_fn/invoke", POST=invoke.invoke(plane)),
     ]
-    if plane.jobs_enabled:
-        routes += [
-            *_endpoints("/_fn/jobs", POST=jobs.submit(plane), GET=jobs.listing(plane)),
-            *_endpoints("/_fn/jobs/{id}", GET=jobs.one(plane), DELETE=jobs.cancel(plane)),
-            *_endpoints("/_fn/jobs/{id}/result", GET=jobs.result(plane)),
-        ]
     app = FastAPI(
         title="fnbus",
         openapi_url=None,

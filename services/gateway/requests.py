@@ -1,5 +1,6 @@
 """What a request says, taken from its raw form: headers, query, client, ids. Pure."""
 
+import functools
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -131,6 +132,7 @@ def _all(headers: Headers, name: str) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
+@functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text)
