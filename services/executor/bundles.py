@@ -23,6 +23,10 @@ _FETCHES = 2
 """One, and another when what came was not what was asked for."""
 
 
+_AT_ONCE = 4
+"""Fetches under way; a large catalogue would otherwise be asked for all at once at the start."""
+
+
 class BadBundleError(errors.PermanentError):
     """The stored bundle is not what its digest says, or names a path outside itself."""
 
@@ -36,7 +40,8 @@ class Bundles:
         self._folder = folder
         self._tasks = tasks
         self._known: dict[str, Path] = {}
-        self._fetching: dict[str, asyncio.Task[Path]] = {}
+        self._fetching: dict[str, asyncio.Task[Path | errors.FnbusError]] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def folder(self, digest: str) -> Path:
         """Return the folder that holds a bundle, fetched when it is not here yet.
@@ -48,24 +53,33 @@ class Bundles:
         known = self._known.get(digest)
         if known is not None:
             return known
-        task = self._fetching.get(digest)
-        if task is None:
-            # A task of its own, so that a caller who gives up does not take the fetch away from the others.
-            task = self._fetching[digest] = self._tasks.create_task(self._have(digest), name=f"bundle {digest[:12]}")
-            task.add_done_callback(lambda done: self._fetched(digest, done))
-        return await asyncio.shield(task)
+        outcome = await asyncio.shield(self._fetch_of(digest))
+        if isinstance(outcome, errors.FnbusError):
+            raise outcome
+        return outcome
 
     def prefetch(self, digest: str) -> None:
         """Begin to fetch a bundle that will be needed; a failure is told when it is needed."""
-        if digest in self._known or digest in self._fetching:
-            return
-        task = self._fetching[digest] = self._tasks.create_task(self._have(digest), name=f"bundle {digest[:12]}")
-        task.add_done_callback(lambda done: self._fetched(digest, done))
+        if digest not in self._known:
+            self._fetch_of(digest)
 
-    def _fetched(self, digest: str, done: asyncio.Task[Path]) -> None:
-        self._fetching.pop(digest, None)
-        if not done.cancelled() and done.exception() is None:
-            self._known[digest] = done.result()
+    def _fetch_of(self, digest: str) -> "asyncio.Task[Path | errors.FnbusError]":
+        """Return the one fetch of a bundle, a task of its own: a caller who gives up does not take it away from others."""
+        task = self._fetching.get(digest)
+        if task is None:
+            task = self._fetching[digest] = self._tasks.create_task(self._outcome(digest), name=f"bundle {digest[:12]}")
+        return task
+
+    async def _outcome(self, digest: str) -> Path | errors.FnbusError:
+        """Return the bundle's folder or why there is none; an error raised here would end the task group."""
+        try:
+            async with self._slots:
+                self._known[digest] = await self._have(digest)
+            return self._known[digest]
+        except errors.FnbusError as error:
+            return error
+        finally:
+            del self._fetching[digest]
 
     async def _have(self, digest: str) -> Path:
         place = self._folder / digest

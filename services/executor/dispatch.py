@@ -78,6 +78,11 @@ class Dispatch:
         self.run_us = 0
         """Microseconds that handlers ran, in all."""
 
+    @property
+    def unfinished(self) -> int:
+        """Runs that were taken and not answered yet."""
+        return self._open
+
     def submit(self, run: Run) -> None:
         """Take a run; its `on_done` is called once, from the event loop, also when it is refused."""
         self._by_id[run.id] = run

@@ -36,7 +36,12 @@ class ScriptedRuntime:
 
 
 async def start(
-    code: Path, *, script: str = "well", sandbox: Sandbox | None = None, ready_seconds: float = PATIENCE, max_frame: int = 1 << 20
+    code: Path,
+    *,
+    script: str = "well",
+    sandbox: Sandbox | None = None,
+    ready_seconds: float = PATIENCE,
+    max_frame: int = 1 << 20,
 ) -> Worker:
     """Return a worker that is ready for code."""
     return await Worker.start(

@@ -1,7 +1,6 @@
 """A worker process: handshake, calls, and every way in which a guest can misbehave."""
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -135,7 +134,7 @@ async def test_kill_ends_children_of_the_guest_too(sandbox: Sandbox, tmp_path: P
 
 
 async def test_start_fails_when_the_guest_never_gets_ready(sandbox: Sandbox, tmp_path: Path) -> None:
-    with pytest.raises(WorkerEndedError, match="did not get ready within 0.2 s"):
+    with pytest.raises(WorkerEndedError, match="did not get ready within"):
         await start(tmp_path, script="never-ready", sandbox=sandbox, ready_seconds=0.2)
 
 
@@ -171,7 +170,6 @@ async def test_worker_leaves_no_descriptor_behind(sandbox: Sandbox, tmp_path: Pa
     await eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 async def test_start_fails_when_the_program_is_not_there(tmp_path: Path) -> None:
     class Nowhere(ProcessSandbox):
         """A sandbox that starts nothing."""
