@@ -178,7 +178,7 @@ async def _jobs(report: Report, cluster: Cluster, seconds: float) -> None:
 
         async def ended() -> bool:
             text = (await client.get(f"{await _ops(cluster)}/metrics")).text
-            done = sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("fnbus_jobs_ended_total{"))
+            done = sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("fnbus_scheduler_jobs_ended_total{"))
             return done >= count * 0.999
 
         await eventually(ended, within=300, every=0.1)

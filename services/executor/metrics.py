@@ -27,25 +27,33 @@ class ExecutorCollector(Collector):
         """Yield all figures."""
         pool = self._dispatch.pool
         yield GaugeMetricFamily("fnbus_bus_connected", "1 while the bus can be reached", value=int(self._bus.connected))
-        workers = GaugeMetricFamily("fnbus_workers", "Worker processes, by state", labels=["state"])
+        workers = GaugeMetricFamily("fnbus_executor_workers", "Worker processes, by state", labels=["state"])
         starting = pool.workers - pool.busy - pool.idle - pool.ending
         for state, count in (("busy", pool.busy), ("idle", pool.idle), ("starting", starting), ("ending", pool.ending)):
             workers.add_metric([state], count)
         yield workers
-        yield GaugeMetricFamily("fnbus_calls_waiting", "Calls that wait for a worker", value=pool.waiting)
-        runs = CounterMetricFamily("fnbus_runs", "Calls and attempts that ended, by kind of reply", labels=["kind"])
+        yield GaugeMetricFamily("fnbus_executor_calls_waiting", "Calls that wait for a worker", value=pool.waiting)
+        runs = CounterMetricFamily("fnbus_executor_runs", "Calls and attempts that ended, by kind of reply", labels=["kind"])
         for kind in ("answer", "busy", "failure"):
             runs.add_metric([kind], self._dispatch.counts[kind])
         yield runs
-        yield CounterMetricFamily("fnbus_cold_runs", "Runs that waited for a start", value=self._dispatch.counts["cold"])
-        yield CounterMetricFamily("fnbus_run_seconds", "Time that handlers ran, in all", value=self._dispatch.run_us / 1e6)
-        yield CounterMetricFamily("fnbus_malformed_calls", "Calls that could not be parsed", value=self._calls.malformed)
-        yield GaugeMetricFamily("fnbus_jobs_held", "Attempts of jobs that are in hand", value=self._jobs.held)
-        settled = CounterMetricFamily("fnbus_jobs_settled", "Deliveries of jobs settled, by how", labels=["how"])
+        yield CounterMetricFamily(
+            "fnbus_executor_cold_runs", "Runs that waited for a start", value=self._dispatch.counts["cold"]
+        )
+        yield CounterMetricFamily(
+            "fnbus_executor_run_seconds", "Time that handlers ran, in all", value=self._dispatch.run_us / 1e6
+        )
+        yield CounterMetricFamily(
+            "fnbus_executor_malformed_calls", "Calls that could not be parsed", value=self._calls.malformed
+        )
+        yield GaugeMetricFamily("fnbus_executor_jobs_held", "Attempts of jobs that are in hand", value=self._jobs.held)
+        settled = CounterMetricFamily("fnbus_executor_jobs_settled", "Deliveries of jobs settled, by how", labels=["how"])
         for how, count in self._jobs.settled.items():
             settled.add_metric([how], count)
         yield settled
-        yield CounterMetricFamily("fnbus_records_dropped", "Execution records that were given up", value=self._records.dropped)
+        yield CounterMetricFamily(
+            "fnbus_executor_records_dropped", "Execution records that were given up", value=self._records.dropped
+        )
 
 
 def registry(collector: ExecutorCollector) -> CollectorRegistry:

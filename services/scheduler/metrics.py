@@ -24,14 +24,14 @@ class SchedulerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
         yield GaugeMetricFamily("fnbus_bus_connected", "1 while the bus can be reached", value=int(self._bus.connected))
-        yield CounterMetricFamily("fnbus_jobs_accepted", "Jobs stored and queued", value=self._dispatch.accepted)
-        ended = CounterMetricFamily("fnbus_jobs_ended", "Jobs that ended, by state", labels=["state"])
+        yield CounterMetricFamily("fnbus_scheduler_jobs_accepted", "Jobs stored and queued", value=self._dispatch.accepted)
+        ended = CounterMetricFamily("fnbus_scheduler_jobs_ended", "Jobs that ended, by state", labels=["state"])
         for state, count in self._dispatch.ended.items():
             ended.add_metric([state], count)
         yield ended
-        yield CounterMetricFamily("fnbus_schedule_fires", "Nominal times this replica fired", value=self._ticks.fired)
-        yield CounterMetricFamily("fnbus_schedule_races", "Nominal times another replica fired first", value=self._ticks.lost)
-        yield CounterMetricFamily("fnbus_dead_letters", "Messages that were given up", value=self._letters.kept)
+        yield CounterMetricFamily("fnbus_scheduler_fires", "Nominal times this replica fired", value=self._ticks.fired)
+        yield CounterMetricFamily("fnbus_scheduler_races", "Nominal times another replica fired first", value=self._ticks.lost)
+        yield CounterMetricFamily("fnbus_scheduler_dead_letters", "Messages that were given up", value=self._letters.kept)
 
 
 def registry(collector: SchedulerCollector) -> CollectorRegistry:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from libs.testing.mongo import MongoServer
 
 from libs.testing.cluster import Cluster
+from libs.testing.mongo import MongoServer
 from libs.testing.wait import eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -21,7 +21,7 @@ def client(url: str) -> httpx.AsyncClient:
 
 
 async def metric(url: str, name: str) -> float:
-    """Return the sum of a metric over its labels."""
+    """Return the sum of a metric (a pattern) over its labels."""
     async with client(url) as http:
         text = (await http.get("/metrics")).text
     values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}(\{{| )", line)]
@@ -84,13 +84,13 @@ async def test_load_spreads_and_a_new_executor_gets_work_without_a_restart(clust
 
         await load()
         for executor in cluster.of("executor"):
-            assert await metric(executor.ops_url, "fnbus_executor_calls_total") > 0, executor.name
+            assert await metric(executor.ops_url, "fnbus_executor_runs_total") > 0, executor.name
         newcomer = await cluster.add("executor")
         await newcomer.ready()
 
         async def works() -> bool:
             await load()
-            return await metric(newcomer.ops_url, "fnbus_executor_calls_total") > 0
+            return await metric(newcomer.ops_url, "fnbus_executor_runs_total") > 0
 
         await eventually(works, within=20)
 
@@ -102,7 +102,7 @@ async def test_killed_executor_loses_no_accepted_job_and_leaves_no_slot_behind(c
         calls = [asyncio.create_task(http.get("/slow", params={"s": "1"})) for _ in range(12)]
 
         async def under_way() -> bool:
-            return await metric(victim.ops_url, "fnbus_executor_busy") > 0
+            return await metric(victim.ops_url, r'fnbus_executor_workers\{state="busy"\}') > 0
 
         await eventually(under_way)
         await victim.kill()
@@ -207,7 +207,7 @@ async def test_service_drains_and_exits_with_zero_when_it_is_told_to_stop(cluste
         calls = [asyncio.create_task(http.get("/slow", params={"s": "0.5"})) for _ in range(9)]
 
         async def under_way() -> bool:
-            busy = [await metric(each.ops_url, "fnbus_executor_busy") for each in cluster.of("executor")]
+            busy = [await metric(each.ops_url, r'fnbus_executor_workers\{state="busy"\}') for each in cluster.of("executor")]
             return sum(busy) >= 9
 
         await eventually(under_way)
