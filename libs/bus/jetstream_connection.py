@@ -63,6 +63,11 @@ class Connection:
         """Whether messages can be sent."""
         return self._up and self.client.is_connected
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was ended on purpose."""
+        return self._closing
+
     def on_state(self, listener: Callable[[bool], None]) -> None:
         """Call `listener` with each change of `up`."""
         self._listeners.append(listener)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -21,10 +22,6 @@ from libs.bus.port import BusDisconnectedError, ConsumerSpec, DeliveryHandler
 
 log = logging.getLogger(__name__)
 
-_EXPIRES_SECONDS = 30.0
-_HEARTBEAT_SECONDS = 5.0
-_MISSED_HEARTBEATS = 2.5
-"""Silence of so many heartbeats means that the server has forgotten our requests."""
 _RETRY_SECONDS = (0.05, 2.0)
 _ACK_SECONDS = 5.0
 _MAX_WAITING = 4096
@@ -38,6 +35,18 @@ _REQUEST_ENDED = frozenset({404, 408, 409})
 _ACK = b"+ACK"
 _TERM = b"+TERM"
 _PROGRESS = b"+WPI"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullTiming:
+    """How long the server holds a request and how it shows that it does, in seconds."""
+
+    expires: float = 30.0
+    """After this it sends a request back, with what is left of it."""
+    heartbeat: float = 5.0
+    """Without messages it gives a sign so often; less than half of `expires`."""
+    silence: float = 12.5
+    """Without any sign for so long it has forgotten our requests."""
 
 
 class Origin(NamedTuple):
@@ -123,7 +132,13 @@ class Puller:
     """Keeps requests at the server for exactly the deliveries that were allowed."""
 
     def __init__(
-        self, connection: Connection, *, stream: str, create: Callable[[], Awaitable[str]], on_message: raw.RawHandler
+        self,
+        connection: Connection,
+        *,
+        stream: str,
+        create: Callable[[], Awaitable[str]],
+        on_message: raw.RawHandler,
+        timing: PullTiming,
     ) -> None:
         """Prepare a puller.
 
@@ -132,10 +147,12 @@ class Puller:
             stream: name of the stream.
             create: makes sure that the consumer exists and returns its name; called at the start and after each gap.
             on_message: called with each delivery.
+            timing: of the requests.
         """
         self._connection = connection
         self._create = create
         self._on_message = on_message
+        self._timing = timing
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}."
         self._stream = stream
         self._consumer = ""
@@ -202,8 +219,8 @@ class Puller:
         self._requested += missing
         request = {
             "batch": missing,
-            "expires": int(_EXPIRES_SECONDS * api.NANOSECONDS),
-            "idle_heartbeat": int(_HEARTBEAT_SECONDS * api.NANOSECONDS),
+            "expires": int(self._timing.expires * api.NANOSECONDS),
+            "idle_heartbeat": int(self._timing.heartbeat * api.NANOSECONDS),
         }
         self._connection.send(self._next + self._consumer, orjson.dumps(request), reply=f"{self._inbox}.{self._serial}")
 
@@ -238,14 +255,16 @@ class Puller:
             self._renew()
 
     def _check(self) -> None:
+        if self._connection.closed:
+            return
         if self._requested > 0 and self._connection.up:
             silence = self._loop.time() - self._last_sign
-            if silence > _MISSED_HEARTBEATS * _HEARTBEAT_SECONDS:
+            if silence > self._timing.silence:
                 log.warning(
                     "no sign of the consumer for %.0f s", silence, extra={"action": "pull_silent", "stream": self._stream}
                 )
                 self._renew()
-        self._watch = self._loop.call_later(_HEARTBEAT_SECONDS, self._check)
+        self._watch = self._loop.call_later(self._timing.heartbeat, self._check)
 
     def _renew(self) -> None:
         if self._renewal is None and not self._stopped:
@@ -272,11 +291,19 @@ class Puller:
 class JetStreamConsumer:
     """The subscriber side of a durable consumer (`port.Consumer`)."""
 
-    def __init__(self, connection: Connection, spec: ConsumerSpec, handler: DeliveryHandler) -> None:
+    def __init__(
+        self, connection: Connection, spec: ConsumerSpec, handler: DeliveryHandler, *, timing: PullTiming | None = None
+    ) -> None:
         self._connection = connection
         self._spec = spec
         self._handler = handler
-        self._puller = Puller(connection, stream=spec.stream, create=self._create, on_message=self._on_message)
+        self._puller = Puller(
+            connection,
+            stream=spec.stream,
+            create=self._create,
+            on_message=self._on_message,
+            timing=timing or PullTiming(),
+        )
 
     async def start(self) -> None:
         """Create or join the consumer."""

@@ -8,7 +8,7 @@ from libs import errors
 from libs.bus import jetstream_api as api
 from libs.bus import jetstream_client as raw
 from libs.bus.jetstream_connection import Connection
-from libs.bus.jetstream_consumer import Puller, origin
+from libs.bus.jetstream_consumer import Puller, PullTiming, origin
 from libs.bus.port import Entry, KeyConflictError
 
 _DELETED = {"KV-Operation": "DEL"}
@@ -129,7 +129,7 @@ class _Feed:
         self._unseen: set[str] = set()
         """Of them, those that the present snapshot has not named yet."""
         self._caught_up = False
-        self._puller = Puller(connection, stream=stream, create=self._create, on_message=self._on_message)
+        self._puller = Puller(connection, stream=stream, create=self._create, on_message=self._on_message, timing=PullTiming())
 
     async def start(self) -> None:
         await self._puller.start()
