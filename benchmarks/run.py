@@ -177,9 +177,9 @@ async def _jobs(report: Report, cluster: Cluster, seconds: float) -> None:
         count = accepted.per_second * seconds
 
         async def ended() -> bool:
-            text = (await client.get(f"{await _ops(cluster)}/metrics")).text
-            done = sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("fnbus_scheduler_jobs_ended_total{"))
-            return done >= count * 0.999
+            lines = (await client.get(f"{cluster.of('scheduler')[0].ops_url}/metrics")).text.splitlines()
+            done = [float(line.split()[-1]) for line in lines if line.startswith("fnbus_scheduler_jobs_ended_total{")]
+            return sum(done) >= count * 0.999
 
         await eventually(ended, within=300, every=0.1)
         elapsed = time.monotonic() - started
@@ -188,10 +188,6 @@ async def _jobs(report: Report, cluster: Cluster, seconds: float) -> None:
         report.row("done per second, while accepting and after", f"{count / elapsed:.0f}")
         waits = [await _job_and_wait(client) for _ in range(50)]
     report.row("accept → result visible, idle, p50 ms", f"{statistics.median(waits) * 1000:.1f}")
-
-
-async def _ops(cluster: Cluster) -> str:
-    return cluster.of("scheduler")[0].ops_url
 
 
 async def _job_and_wait(client: httpx.AsyncClient) -> float:

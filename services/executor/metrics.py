@@ -25,7 +25,7 @@ class ExecutorCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
-        pool = self._dispatch.pool
+        pool, counts = self._dispatch.pool, self._dispatch.counts
         yield GaugeMetricFamily("fnbus_bus_connected", "1 while the bus can be reached", value=int(self._bus.connected))
         workers = GaugeMetricFamily("fnbus_executor_workers", "Worker processes, by state", labels=["state"])
         starting = pool.workers - pool.busy - pool.idle - pool.ending
