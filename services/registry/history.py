@@ -24,6 +24,7 @@ from libs.messages.executions import Execution, ExecutionKind
 from libs.messages.jobs import DeadLetter
 from libs.storage.port import Collection, Document, Index, Store
 from services.registry.metrics import Metrics
+from services.registry.parallel import in_parallel
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,10 @@ CONSUMER = port.ConsumerSpec(
     stream=subjects.EVENTS_STREAM, name="registry-executions", filter=subjects.EXECUTION_FINISHED, ack_wait_seconds=30
 )
 
-_CREDIT = 8
+_CREDIT = 12
 """Batches in memory at once; each is at most one message."""
+_TOGETHER = 4
+"""Batches stored at once; the others are on their way meanwhile."""
 _MAX_DELIVERIES = 5
 """Tries of a batch that fails for an unknown reason."""
 _ENVELOPE_BYTES = 4096
@@ -102,7 +105,7 @@ class History:
             consumer.pull(_CREDIT)
             while True:
                 deliveries = [await arrived.get()]
-                while not arrived.empty():
+                while len(deliveries) < _TOGETHER and not arrived.empty():
                     deliveries.append(arrived.get_nowait())
                 await self._take(deliveries)
                 consumer.pull(len(deliveries))
@@ -141,16 +144,14 @@ class History:
             if documents:
                 self._metrics.history_rows.inc(await self._store.insert_many(EXECUTIONS, documents))
         except errors.TemporaryError as error:
-            for delivery in good:
-                await _settled(delivery.nak(delay=self._pause))
+            await in_parallel(good, lambda delivery: _settled(delivery.nak(delay=self._pause)))
             await self._wait(error)
         except Exception as error:
             log.exception("executions could not be stored", extra={"action": "history_failed"})
             await self._split(good, error)
         else:
             self._pause = self._retry_seconds
-            for delivery in good:
-                await _settled(delivery.ack())
+            await in_parallel(good, lambda delivery: _settled(delivery.ack()))
 
     async def _split(self, deliveries: Sequence[port.Delivery], error: Exception) -> None:
         """After an unknown fault: try batches one by one, and give up the one that stays at fault."""
