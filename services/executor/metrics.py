@@ -33,27 +33,20 @@ class ExecutorCollector(Collector):
             workers.add_metric([state], count)
         yield workers
         yield GaugeMetricFamily("fnbus_executor_calls_waiting", "Calls that wait for a worker", value=pool.waiting)
-        runs = CounterMetricFamily("fnbus_executor_runs", "Calls and attempts that ended, by kind of reply", labels=["kind"])
+        runs = CounterMetricFamily("fnbus_executor_runs", "Calls and attempts that ended, by reply", labels=["kind"])
         for kind in ("answer", "busy", "failure"):
-            runs.add_metric([kind], self._dispatch.counts[kind])
+            runs.add_metric([kind], counts[kind])
         yield runs
-        yield CounterMetricFamily(
-            "fnbus_executor_cold_runs", "Runs that waited for a start", value=self._dispatch.counts["cold"]
-        )
-        yield CounterMetricFamily(
-            "fnbus_executor_run_seconds", "Time that handlers ran, in all", value=self._dispatch.run_us / 1e6
-        )
-        yield CounterMetricFamily(
-            "fnbus_executor_malformed_calls", "Calls that could not be parsed", value=self._calls.malformed
-        )
+        seconds = self._dispatch.run_us / 1e6
+        yield CounterMetricFamily("fnbus_executor_cold_runs", "Runs that waited for a start", value=counts["cold"])
+        yield CounterMetricFamily("fnbus_executor_run_seconds", "Time that handlers ran, in all", value=seconds)
+        yield CounterMetricFamily("fnbus_executor_malformed_calls", "Calls not understood", value=self._calls.malformed)
         yield GaugeMetricFamily("fnbus_executor_jobs_held", "Attempts of jobs that are in hand", value=self._jobs.held)
         settled = CounterMetricFamily("fnbus_executor_jobs_settled", "Deliveries of jobs settled, by how", labels=["how"])
         for how, count in self._jobs.settled.items():
             settled.add_metric([how], count)
         yield settled
-        yield CounterMetricFamily(
-            "fnbus_executor_records_dropped", "Execution records that were given up", value=self._records.dropped
-        )
+        yield CounterMetricFamily("fnbus_executor_records_dropped", "Records given up", value=self._records.dropped)
 
 
 def registry(collector: ExecutorCollector) -> CollectorRegistry:
