@@ -14,10 +14,6 @@ class Welcome:
     """The facts of the banner."""
 
     address: str
-    functions: str
-    """The functions folder, as the person wrote it."""
-    state: str
-    """The state folder, as the person wrote it."""
     catalog: Mapping[str, Any]
     """What `GET /_fn/catalog` answered."""
     present: Sequence[tuple[str, str]]
@@ -27,24 +23,29 @@ class Welcome:
     isolation: str
     weakness: str = ""
     """Why isolation is not better; empty when it is as good as it gets."""
-    seconds: float
-    """How long the start took."""
 
 
-def render(facts: Welcome) -> str:
-    """Return the banner as text with colours (taken out again where there is no terminal)."""
+def render(facts: Welcome, *, functions: str, state: str, seconds: float) -> str:
+    """Return the banner as text with colours (taken out again where there is no terminal).
+
+    Args:
+        facts: what there is.
+        functions: the functions folder, as the person wrote it.
+        state: the state folder, as the person wrote it.
+        seconds: how long the start took.
+    """
     lines = [
         "",
-        f"  {_bold('fnbus')} is up at {typer.style(facts.address, bold=True, fg='cyan')}  ({facts.seconds:.1f} s)",
+        f"  {_bold('fnbus')} is up at {typer.style(facts.address, bold=True, fg='cyan')}  ({seconds:.1f} s)",
         "",
-        *_routes(facts),
+        *_routes(facts.catalog, functions),
         "",
-        _row("functions", facts.functions),
+        _row("functions", functions),
         _row("runtimes", ", ".join(f"{name} {version}".rstrip() for name, version in facts.present) or "none"),
         *(_row("", f"{name} is missing: {hint}", fg="yellow") for name, hint in facts.missing),
         _row("isolation", facts.isolation),
         *([_row("", facts.weakness, fg="yellow")] if facts.weakness else []),
-        _row("state", facts.state),
+        _row("state", state),
         *_problems(facts.catalog),
         "",
         typer.style("  Save a file and call it again: the new code runs. Ctrl-C stops everything.", dim=True),
@@ -63,10 +64,12 @@ def routes(catalog: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _routes(facts: Welcome) -> list[str]:
-    found = routes(facts.catalog)
+def _routes(catalog: Mapping[str, Any], functions: str) -> list[str]:
+    if "error" in catalog:
+        return [typer.style(f"  routes cannot be listed from here: {catalog['error']}", fg="yellow")]
+    found = routes(catalog)
     if not found:
-        return [typer.style(f"  no routes yet: put a file such as get.hello.py into {facts.functions}", fg="yellow")]
+        return [typer.style(f"  no routes yet: put a file such as get.hello.py into {functions}", fg="yellow")]
     shown = found[:ROUTES_SHOWN]
     methods = max(len(row[0]) for row in shown)
     patterns = max(len(row[1]) for row in shown)

@@ -5,17 +5,15 @@ keeps them running, and stops them in order.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from cli import environment, preflight
-from cli.banner import Welcome, render
+from cli.banner import render
 from cli.children import NatsProcess, ServiceProcess
 from cli.console import Console
 from cli.environment import Platform
@@ -25,14 +23,8 @@ from libs import errors, settings
 from libs.bus.server import NatsServer, ServerOptions, find_nats_server
 from libs.clock import SystemClock
 
-if TYPE_CHECKING:
-    import httpx
-
 _NATS_CONFIG = Path(__file__).resolve().parents[1] / "deploy" / "nats.conf"
-_POLL_SECONDS = 0.05
-_PATIENCE_SECONDS = 10.0
 _KILLED = 130
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,63 +131,13 @@ class _Run:
             await supervisor.start(ServiceProcess(name, env=told, on_line=self._console.take))
 
     async def _greet(self) -> None:
-        """Wait until calls can be taken, then say what there is."""
-        from cli import survey  # the services boot meanwhile
+        """Say what there is once calls can be taken."""
+        from cli import greeting  # the services boot meanwhile
 
-        host = _ANYWHERE.get(self._platform.host, self._platform.host)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{self._platform.port}"
-        languages, (_, weakness) = await asyncio.gather(survey.languages(), survey.isolation(self._platform.data))
-        catalog, health = await self._state(address)
-        executors: list[dict[str, Any]] = health.get("executors") or []
-        isolation = str(executors[0]["isolation"]) if executors else "unknown"
-        if isolation == "process" and not weakness:
-            weakness = "functions run without a sandbox, as FNBUS_ISOLATION says"
-        facts = Welcome(
-            address=address,
-            functions=str(self._options.folder),
-            state=str(self._options.data),
-            catalog=catalog,
-            present=[(each.name, each.availability.version) for each in languages if each.availability.present],
-            missing=[(each.name, each.availability.hint) for each in languages if not each.availability.present],
-            isolation=isolation,
-            weakness=weakness if isolation == "process" else "",
-            seconds=time.monotonic() - self._began,
-        )
+        facts = await greeting.facts(self._platform, complain=self._console.say)
         self._console.settled = True
-        self._console.tell(render(facts))
-
-    async def _state(self, address: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Wait until the folder has been read and the gateway takes calls; return its catalogue and its health."""
-        import httpx
-
-        registry = f"http://127.0.0.1:{self._platform.registry_port}/readyz"
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-            await self._ready(client, registry, name="registry")
-            health = await self._ready(client, f"{address}/_fn/health", name="gateway")
-            catalog: dict[str, Any] = {}
-            while True:  # what the registry wrote last may still be on its way to the gateway
-                now: dict[str, Any] = (await client.get(f"{address}/_fn/catalog")).json()
-                if now == catalog:
-                    return catalog, health
-                catalog = now
-                await asyncio.sleep(_POLL_SECONDS)
-
-    async def _ready(self, client: "httpx.AsyncClient", url: str, *, name: str) -> dict[str, Any]:
-        """Ask a service until it says yes, and return its words; say what is missing when that takes long."""
-        import httpx
-
-        reason, complain = f"the {name} does not answer yet", time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            with contextlib.suppress(httpx.TransportError, ValueError):
-                answer = await client.get(url)
-                said: dict[str, Any] = answer.json()
-                if answer.is_success:
-                    return said
-                reason = f"{name}: {said.get('reason') or said.get('status')}"
-            if time.monotonic() > complain:
-                self._console.say(f"still starting: {reason}")
-                complain = time.monotonic() + _PATIENCE_SECONDS
-            await asyncio.sleep(_POLL_SECONDS)
+        asked, seconds = self._options, time.monotonic() - self._began
+        self._console.tell(render(facts, functions=str(asked.folder), state=str(asked.data), seconds=seconds))
 
 
 def _bus(platform: Platform) -> NatsProcess:

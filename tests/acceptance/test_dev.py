@@ -67,9 +67,10 @@ class _Dev:
                     found[child] = (Path("/proc") / str(child) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
-    def child(self, service: str) -> int:
-        """Return the process id of a service."""
-        return next(pid for pid, command in self.children().items() if f"services.{service}" in command)
+    def child(self, name: str) -> int:
+        """Return the process id of a service, or of the bus."""
+        program = "nats-server" if name == "nats-server" else f"services.{name}"
+        return next(pid for pid, command in self.children().items() if program in command)
 
 
 def _alive(started: dict[int, str]) -> dict[int, str]:
@@ -124,14 +125,14 @@ async def _running(functions: Path, state: Path, *more: str, up: bool = True) ->
                         os.kill(pid, signal.SIGKILL)
 
 
-async def _refused(*arguments: str | Path) -> str:
-    """Run `fnbus dev`, which is to end with 1; return the one line that it printed."""
+async def _refused(*arguments: str | Path, code: int = 1, **settings: str) -> str:
+    """Run `fnbus dev`, which is to end with `code`; return the one line that it printed."""
     process = await asyncio.create_subprocess_exec(
-        *_command(*arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=_environment()
+        *_command(*arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=_environment() | settings
     )
     async with asyncio.timeout(30):
         out, err = await process.communicate()
-    assert process.returncode == 1, err
+    assert process.returncode == code, err
     assert out == b""
     (line,) = err.decode().splitlines()
     return line
@@ -246,7 +247,7 @@ async def test_dev_leaves_no_process_when_it_is_killed_while_it_starts(functions
         await eventually(lambda: not _alive(started), within=20)
 
 
-@pytest.mark.parametrize("service", ["executor", "gateway", "registry", "scheduler"])
+@pytest.mark.parametrize("service", ["executor", "gateway", "registry", "scheduler", "nats-server"])
 async def test_dev_starts_a_dead_service_again_and_says_so(functions: Path, tmp_path: Path, service: str) -> None:
     async with _running(functions, tmp_path / "state") as dev, httpx.AsyncClient(base_url=dev.url, timeout=30) as client:
         os.kill(dev.child(service), signal.SIGKILL)
@@ -290,6 +291,36 @@ async def test_dev_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
     line = await _refused(tmp_path / "missing", "--port", "0", "--data", tmp_path / "state")
     assert f"there is no folder {tmp_path / 'missing'}" in line
     assert not (tmp_path / "state").exists()
+
+
+async def test_dev_refuses_a_wrong_setting_by_its_name(functions: Path, tmp_path: Path) -> None:
+    line = await _refused(functions, "--port", "0", "--data", tmp_path / "state", code=2, FNBUS_LOG_LEVEL="loud")
+    assert line.startswith("fnbus: setting FNBUS_LOG_LEVEL: ")
+
+
+async def test_dev_stops_when_a_setting_of_one_service_is_wrong(functions: Path, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *_command(functions, "--port", "0", "--data", tmp_path / "state"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=_environment() | {"FNBUS_MAX_IN_FLIGHT": "none"},
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    printed = out.decode()
+    assert process.returncode == 2, printed
+    assert "setting FNBUS_MAX_IN_FLIGHT" in printed
+    assert "Traceback" not in printed
+
+
+async def test_dev_ends_at_once_when_told_twice(functions: Path, tmp_path: Path) -> None:
+    async with _running(functions, tmp_path / "state") as dev:
+        started = dev.children()
+        dev.process.send_signal(signal.SIGINT)
+        dev.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_STOP_SECONDS + _SLACK_SECONDS):
+            assert await dev.process.wait() in {0, 130}
+        await eventually(lambda: not _alive(started), within=20)
 
 
 async def _call(client: httpx.AsyncClient, path: str) -> None:

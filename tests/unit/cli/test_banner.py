@@ -11,16 +11,13 @@ def _text(
 ) -> str:
     facts = Welcome(
         address="http://127.0.0.1:8080",
-        functions="examples/functions",
-        state=".fnbus",
         catalog=catalog,
         present=[("python", "3.13.0"), ("node", "24.1.0")],
         missing=missing or [],
         isolation=isolation,
         weakness=weakness,
-        seconds=1.234,
     )
-    return re.sub(r"\x1b\[[0-9;]*m", "", render(facts))
+    return re.sub(r"\x1b\[[0-9;]*m", "", render(facts, functions="examples/functions", state=".fnbus", seconds=1.234))
 
 
 def _route(name: str, runtime: str = "python", *methods: str) -> list[dict[str, Any]]:
@@ -64,3 +61,7 @@ def test_banner_tells_problems_and_conflicts() -> None:
     )
     assert "a/fn.config.json: is not JSON" in text
     assert "/hello has more than one owner" in text
+
+
+def test_banner_says_so_when_the_control_plane_is_closed_to_it() -> None:
+    assert "routes cannot be listed from here: forbidden" in _text({"error": "forbidden"})

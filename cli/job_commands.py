@@ -1,0 +1,134 @@
+"""The commands below `fnbus jobs`; their work is in `cli.jobs` and `cli.listings`."""
+
+# ruff: noqa: D301, FBT002  the framework reads \b (keep these lines as they are) in docstrings, and options in signatures
+
+from typing import Annotated
+
+import typer
+
+from cli.options import URL, Data, Header, JobId, Json, Limit, Method, Query, Token, Url
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Hand in jobs, follow them, fetch their results.")
+
+
+@app.command("submit")
+def jobs_submit(
+    name: Annotated[str, typer.Argument(help="The function's name.")],
+    data: Data = None,
+    method: Method = None,
+    query: Query = None,
+    header: Header = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="Path parameter name=value; may be repeated.")
+    ] = None,
+    route: Annotated[str, typer.Option("--route", help="One of the function's routes, when it has several.")] = "",
+    runtime: Annotated[str, typer.Option("--runtime", help="Its runtime, when the name is in several.")] = "",
+    label: Annotated[str, typer.Option("--version", help="A version's label, as in v2.")] = "",
+    max_attempts: Annotated[int, typer.Option("--max-attempts", min=1, help="How often it is tried.")] = 1,
+    retry_delay_ms: Annotated[
+        int, typer.Option("--retry-delay-ms", min=0, help="Before the second try; later ones wait longer.")
+    ] = 1000,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow it to its end and show its result.")] = False,
+    wait_seconds: Annotated[float, typer.Option("--wait-seconds", min=0, help="How long to follow it at most.")] = 600,
+    url: Url = URL,
+    token: Token = "",
+    json: Json = False,
+) -> None:
+    """Hand in a job: a call that is kept and tried until it ends. Prints its id.
+
+    \b
+    Examples:
+      fnbus jobs submit report -d '{"month": 7}' --max-attempts 5
+      fnbus jobs submit report --wait
+      fnbus jobs submit 'users/[id].js' -p id=42 --json
+    """
+    from cli import jobs
+    from cli.client import Address
+
+    submission = jobs.Submission(
+        name=name,
+        runtime=runtime,
+        version=label,
+        method=method,
+        route=route,
+        params=param or (),
+        query=query or (),
+        headers=header or (),
+        data=data,
+        max_attempts=max_attempts,
+        retry_delay_ms=retry_delay_ms,
+    )
+    at = Address(url=url, token=token)
+    raise typer.Exit(jobs.submit(submission, at=at, wait=wait, limit_seconds=wait_seconds, json=json))
+
+
+@app.command("get")
+def jobs_get(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
+    """Show where a job stands.
+
+    \b
+    Example:
+      fnbus jobs get job-1760000000000-1-123456
+    """
+    from cli import jobs
+    from cli.client import Address
+
+    raise typer.Exit(jobs.get(job_id, at=Address(url=url, token=token), json=json))
+
+
+@app.command("result")
+def jobs_result(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
+    """Show what a job answered: the status on stderr, the body on stdout.
+
+    \b
+    Example:
+      fnbus jobs result job-1760000000000-1-123456 > report.csv
+    """
+    from cli import jobs
+    from cli.client import Address
+
+    raise typer.Exit(jobs.result(job_id, at=Address(url=url, token=token), json=json))
+
+
+@app.command("cancel")
+def jobs_cancel(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
+    """Cancel a job that waits or runs.
+
+    \b
+    Example:
+      fnbus jobs cancel job-1760000000000-1-123456
+    """
+    from cli import jobs
+    from cli.client import Address
+
+    raise typer.Exit(jobs.cancel(job_id, at=Address(url=url, token=token), json=json))
+
+
+@app.command("list")
+def jobs_list(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json = False) -> None:
+    """List the newest jobs.
+
+    \b
+    Examples:
+      fnbus jobs list
+      fnbus jobs list -n 100 --json
+    """
+    from cli import listings
+    from cli.client import Address
+
+    raise typer.Exit(listings.jobs(at=Address(url=url, token=token), limit=limit, json=json))
+
+
+@app.command("dead-letters")
+def jobs_dead_letters(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json = False) -> None:
+    """List what was given up: jobs after their last attempt, messages that could not be read; with the reason.
+
+    \b
+    Examples:
+      fnbus jobs dead-letters
+      fnbus jobs dead-letters --json
+    """
+    from cli import listings
+    from cli.client import Address
+
+    raise typer.Exit(listings.dead_letters(at=Address(url=url, token=token), limit=limit, json=json))
