@@ -89,22 +89,22 @@ class JetStreamBus:
     async def publish(self, subject: str, data: bytes, *, reply: str = "", traceparent: str = "") -> None:
         """Send a message (`port.Bus.publish`); waits only when the socket is full."""
         connection = self._connection
-        connection.send(subject, data, reply=reply, headers=_trace(traceparent) if traceparent else _NO_DATA)
+        connection.send(subject, data, reply=reply, headers=raw.trace_headers(traceparent) if traceparent else _NO_DATA)
         if connection.congested:
             await connection.drain()
 
     def post(self, subject: str, data: bytes, *, traceparent: str = "") -> None:
         """Send a message without waiting (`port.Bus.post`): all of one turn of the loop are written at once."""
         try:
-            self._connection.send(subject, data, headers=_trace(traceparent) if traceparent else _NO_DATA)
+            self._connection.send(subject, data, headers=raw.trace_headers(traceparent) if traceparent else _NO_DATA)
         except BusDisconnectedError:
             self._dropped += 1
 
     async def request(self, subject: str, data: bytes, *, timeout: float, traceparent: str = "") -> Message:  # noqa: ASYNC109
         """Send a message and return the first reply (`port.Bus.request`)."""
-        headers = _trace(traceparent) if traceparent else _NO_DATA
+        headers = raw.trace_headers(traceparent) if traceparent else _NO_DATA
         reply = await self._connection.request(subject, data, timeout=timeout, headers=headers)
-        return Message(reply.subject, reply.data, "", raw.header(reply.headers, "traceparent") if reply.headers else "")
+        return Message(reply.subject, reply.data, "", raw.traceparent_of(reply.headers) if reply.headers else "")
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> "JetStreamSubscription":
         """Call `handler` for each message (`port.Bus.subscribe`)."""
@@ -115,7 +115,7 @@ class JetStreamBus:
             elif raw.status(headers) == _NO_RESPONDERS:
                 handler(Message(subject, data, reply, no_responders=True))
             else:
-                handler(Message(subject, data, reply, raw.header(headers, "traceparent")))
+                handler(Message(subject, data, reply, raw.traceparent_of(headers)))
 
         client = self._connection.client
         self._connection.require_up()
@@ -172,9 +172,3 @@ class JetStreamSubscription:
     async def unsubscribe(self) -> None:
         """End it; messages that were on their way by then are handled before this returns."""
         await self._client.end(self._sid)
-
-
-def _trace(traceparent: str) -> bytes:
-    if "\r" in traceparent or "\n" in traceparent:
-        raise ValueError("line break in traceparent")
-    return f"NATS/1.0\r\ntraceparent: {traceparent}\r\n\r\n".encode()

@@ -34,6 +34,7 @@ _ROUND_TRIP_SECONDS = 10.0
 _UNSAFE = re.compile(r"[\s\x00]").search
 _REFUSED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"').search
 HEADER_LINE = b"NATS/1.0"
+_TRACE = b"NATS/1.0\r\ntraceparent: "
 
 
 class RefusedError(errors.PermanentError):
@@ -250,3 +251,21 @@ def header(raw: bytes, name: str) -> str:
         return ""
     start += len(name) + 3
     return raw[start : raw.find(_CRLF, start)].strip().decode("utf-8", "replace")
+
+
+def trace_headers(traceparent: str) -> bytes:
+    """Return headers that hold a trace context only, which is what almost every message of ours has.
+
+    Raises:
+        ValueError: a line break would start another header.
+    """
+    if "\r" in traceparent or "\n" in traceparent:
+        raise ValueError("line break in traceparent")
+    return b"%b%b\r\n\r\n" % (_TRACE, traceparent.encode())
+
+
+def traceparent_of(raw: bytes) -> str:
+    """Return the trace context in headers, empty without one."""
+    if raw.startswith(_TRACE) and raw.find(_CRLF, len(_TRACE)) == len(raw) - 4:
+        return raw[len(_TRACE) : -4].decode("ascii", "replace")
+    return header(raw, "traceparent")

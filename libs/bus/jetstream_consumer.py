@@ -91,7 +91,7 @@ class JetStreamDelivery:
     @property
     def traceparent(self) -> str:
         """W3C trace context, empty when none came."""
-        return raw.header(self._headers, "traceparent") if self._headers else ""
+        return raw.traceparent_of(self._headers) if self._headers else ""
 
     @property
     def sequence(self) -> int:
