@@ -11,7 +11,10 @@ from libs.storage.port import Document, RevisionConflictError
 
 COMMAND_BYTES = 24 * 1024 * 1024
 """Of documents in one command; a message may have 48 MB."""
-COMMAND_STATEMENTS = 10_000
+INSERTS = 10_000
+"""Documents in one insert command."""
+REPLACES = 64
+"""Statements in one update command: a server works through them one by one, and the answer must come in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +102,17 @@ def parts(writes: Sequence[Write], segment: Sequence[int]) -> list[list[int]]:
     return list(sorted_out.values())
 
 
-def chunks(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Return where to cut a row of documents of these sizes in bytes, so that each slice fits into one command."""
+def chunks(sizes: Sequence[int], *, most: int = INSERTS) -> Iterator[tuple[int, int]]:
+    """Return where to cut a row of documents of these sizes in bytes, so that each slice fits into one command.
+
+    Args:
+        sizes: of the documents.
+        most: documents in one command.
+    """
     begin = total = 0
     for at, size in enumerate(sizes):
         total += size
-        if at > begin and (total > COMMAND_BYTES or at - begin == COMMAND_STATEMENTS):
+        if at > begin and (total > COMMAND_BYTES or at - begin == most):
             yield begin, at
             begin, total = at, size
     if begin < len(sizes):

@@ -34,7 +34,8 @@ from libs.storage.port import (
 )
 
 _SELECTION_MS = 2_000
-_SOCKET_MS = 10_000
+_SOCKET_MS = 20_000
+"""A server that is gone is noticed by the driver's own heartbeat long before."""
 _DOCUMENT_BYTES = 16 * 1024 * 1024 - 16 * 1024
 """What a server takes, less some room."""
 _DURABLE = {"w": "majority", "j": True, "wtimeout": 5_000}
@@ -254,7 +255,7 @@ class MongoStore:
         outcomes: list[_Outcome] = []
         while len(outcomes) < len(writes):
             todo = writes[len(outcomes) :]
-            _, end = next(bulks.chunks([len(write.fields) for write in todo]))
+            _, end = next(bulks.chunks([len(write.fields) for write in todo], most=bulks.REPLACES))
             outcomes += await self._replace_some(todo[:end])
         return outcomes
 

@@ -1,10 +1,11 @@
-// A MongoDB-protocol server for the tests: FerretDB on SQLite, behind a gate that lets one command through at a time.
+// A MongoDB-protocol server for the tests: FerretDB on SQLite, behind a gate that lets one write through at a time.
 //
 // MongoDB promises that a write to one document is atomic. FerretDB 1.24 reads, filters and writes in separate steps: two
 // connections that replace a document at the same revision may both be told that they won. The gate makes the promise true.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"flag"
@@ -22,11 +23,16 @@ import (
 	"github.com/FerretDB/FerretDB/ferretdb"
 )
 
-// A message begins with its own length; 48 MB is what the protocol allows.
+// A message begins with its own length; 48 MB is what the protocol allows. One of kind OP_MSG goes on with flags, the kind
+// of its first section, and a document, whose first field is named like the command.
 const (
 	headerBytes  = 16
 	messageLimit = 48_000_000
+	opMsg        = 2013
+	commandAt    = headerBytes + 4 + 1 + 4 + 1
 )
+
+var writes = map[string]bool{"insert": true, "update": true, "delete": true, "findAndModify": true, "findandmodify": true}
 
 func main() {
 	addr := flag.String("listen", "127.0.0.1:0", "address")
@@ -103,12 +109,22 @@ func pass(client net.Conn, inner string, gate *sync.Mutex) {
 }
 
 func ask(server net.Conn, command []byte, gate *sync.Mutex) ([]byte, error) {
-	gate.Lock()
-	defer gate.Unlock()
+	if writes[name(command)] {
+		gate.Lock()
+		defer gate.Unlock()
+	}
 	if _, err := server.Write(command); err != nil {
 		return nil, err
 	}
 	return message(server)
+}
+
+func name(command []byte) string {
+	if len(command) <= commandAt || binary.LittleEndian.Uint32(command[12:]) != opMsg {
+		return ""
+	}
+	name, _, _ := bytes.Cut(command[commandAt:], []byte{0})
+	return string(name)
 }
 
 func message(from io.Reader) ([]byte, error) {

@@ -52,6 +52,7 @@ def test_chunks_are_as_large_as_a_command_takes_and_leave_nothing_out(sizes: lis
 
 def test_chunk_holds_a_bounded_number_of_statements() -> None:
     assert list(bulks.chunks([1] * 25_000)) == [(0, 10_000), (10_000, 20_000), (20_000, 25_000)]
+    assert list(bulks.chunks([1] * 5, most=2)) == [(0, 2), (2, 4), (4, 5)]
 
 
 @pytest.mark.parametrize("result", [2, RevisionConflictError("late")])
