@@ -5,7 +5,7 @@ from libs.bus import port, rpc
 from libs.messages import codec
 from libs.messages.executions import Execution, ExecutionGet, ExecutionList, Executions
 from libs.storage.port import Document, Store, Where
-from services.registry.history import EXECUTIONS
+from services.registry.history import EXECUTIONS, execution_of
 
 _MOST = 1000
 _ENVELOPE_BYTES = 4096
@@ -57,7 +57,7 @@ class Handlers:
         document = await self._store.get(EXECUTIONS, request.id)
         if document is None:
             raise errors.NotFoundError(f"execution {request.id} not found")
-        return codec.from_document(Execution, document)
+        return execution_of(document)
 
     async def _ensure(self) -> None:
         """Requests may come before the store could be reached for the first time."""
@@ -69,7 +69,10 @@ class Handlers:
         room = self._bus.max_payload - _ENVELOPE_BYTES
         fitting: list[Execution] = []
         for document in found:
-            execution = codec.from_document(Execution, document)
+            try:
+                execution = execution_of(document)
+            except codec.MalformedMessageError:
+                continue  # a newer registry's
             room -= len(codec.encode(execution))
             if room < 0:
                 break

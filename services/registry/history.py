@@ -5,7 +5,8 @@ its store never blocks a call: the stream waits, within its bound. What is asked
 forgotten in `retention`.
 
 At full load thousands of executions a second pass, on cores that calls need, so an execution that looks exactly as this
-version writes it is taken over as the map that it is; only another one is parsed field by field.
+version writes it is taken over as the map that it is; only another one is parsed field by field. It is kept as the bytes
+that would cross the bus, beside the few fields that are searched for.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
+
+import msgpack
 
 from libs import errors
 from libs.bus import port, streams
@@ -209,12 +212,26 @@ def parse(data: bytes) -> list[Document]:
 def _document(item: Any) -> Document:
     if type(item) is not dict:
         raise codec.MalformedMessageError(record="Execution", where="", fault="expected a map")
-    document = cast("Document", item)
-    written_here = tuple(document) == _NAMES and tuple(map(type, document.values())) == _TYPES
-    if not written_here or document[codec.VERSION_FIELD] != _VERSION:
-        document = codec.to_document(codec.from_document(Execution, document))
-    document["_id"] = document["id"]
-    return document
+    found = cast("dict[str, Any]", item)
+    written_here = tuple(found) == _NAMES and tuple(map(type, found.values())) == _TYPES
+    if not written_here or found[codec.VERSION_FIELD] != _VERSION:
+        found = codec.to_document(codec.from_document(Execution, found))
+    return {
+        "_id": found["id"],
+        "namespace": found["namespace"],
+        "function": found["function"],
+        "started_at": found["started_at"],
+        "execution": msgpack.packb(found, datetime=True),
+    }
+
+
+def execution_of(document: Document) -> Execution:
+    """Return the execution that a document holds.
+
+    Raises:
+        codec.MalformedMessageError: the document was written by a newer registry, or by something else.
+    """
+    return codec.decode(Execution, document.get("execution", b""))
 
 
 async def _hand_back(consumer: port.Consumer, arrived: asyncio.Queue[port.Delivery]) -> None:

@@ -114,7 +114,7 @@ async def test_history_stores_every_execution_of_every_batch(stand: Stand) -> No
 
     document = await stand.store.get(EXECUTIONS, "b")
     assert document is not None
-    assert codec.from_document(Execution, document) == execution("b")
+    assert history.execution_of(document) == execution("b")
 
 
 async def test_history_stores_an_execution_once_when_its_batch_comes_again(stand: Stand) -> None:
@@ -209,7 +209,7 @@ def test_parse_takes_over_an_execution_of_an_older_executor() -> None:
 
     [document] = history.parse(data)
 
-    assert document["truncated"] is False
+    assert history.execution_of(document) == execution("a")
     assert document["_id"] == "a"
 
 
@@ -219,7 +219,7 @@ def test_parse_gives_documents_that_read_back_as_the_executions() -> None:
 
     [document] = history.parse(data)
 
-    assert codec.from_document(Execution, document) == wanted
+    assert history.execution_of(document) == wanted
 
 
 def history_batch(executions: list[Document]) -> codec.Record:

@@ -79,6 +79,16 @@ async def test_executions_are_as_many_as_fit_into_a_message() -> None:
         assert await newest(bus, ExecutionList()) == [f"req-{number}" for number in range(49, 44, -1)]
 
 
+async def test_executions_leave_out_what_a_newer_registry_wrote() -> None:
+    store = await holding(execution(1), execution(2))
+    document = await store.get(EXECUTIONS, "req-2")
+    assert document is not None
+    await store.replace(EXECUTIONS, document | {"execution": b"another form"}, revision=1)
+
+    async with serving(store) as bus:
+        assert await newest(bus, ExecutionList()) == ["req-1"]
+
+
 async def test_execution_is_found_by_its_id() -> None:
     async with serving(await holding(execution(7, stdout="hi\n"))) as bus:
         found = await rpc.call(bus, subjects.rpc("registry", "execution"), ExecutionGet(id="req-7"), Execution)
