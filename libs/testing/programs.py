@@ -6,6 +6,7 @@ A built program lies in the user's cache under the hash of what it was built fro
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -17,7 +18,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "tests" / "servers"
 PACKAGES = {"mongo": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/all-in-one"}
 """What to build in each folder of `SOURCES`."""
 
-_INPUTS = ("go.mod", "go.sum", "main.go")
+_INPUTS = ("go.mod", "go.sum", "main.go", "mends.json")
 
 
 def required_program(name: str) -> Path:
@@ -49,7 +50,8 @@ def build(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             fresh = program.with_suffix(".new")
-            subprocess.run(["go", "build", "-o", fresh, PACKAGES[name]], cwd=SOURCES / name, check=True)
+            mended = _mended(SOURCES / name, program.parent)
+            subprocess.run(["go", "build", *mended, "-o", fresh, PACKAGES[name]], cwd=SOURCES / name, check=True)
             fresh.rename(program)
     return program
 
@@ -59,6 +61,39 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _mended(source: Path, folder: Path) -> list[str]:
+    """Return the build option for modules that are mended as `mends.json` says; the mended copies lie in `folder`.
+
+    Raises:
+        ValueError: a text to be replaced is not in its file.
+    """
+    mends = source / "mends.json"
+    if not mends.exists():
+        return []
+    replaced: list[str] = []
+    for module, files in json.loads(mends.read_text())["modules"].items():
+        told = subprocess.run(["go", "mod", "download", "-json", module], cwd=source, check=True, capture_output=True)
+        copy = folder / module
+        # The module cache is read-only, and so would be a copy that kept its modes.
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(json.loads(told.stdout)["Dir"], copy, copy_function=shutil.copyfile)
+        for file, changes in files.items():
+            _replace(copy / file, changes)
+        replaced.append(f"replace {module} => {copy}\n")
+    (folder / "go.mod").write_text((source / "go.mod").read_text() + "".join(replaced))
+    (folder / "go.sum").write_text((source / "go.sum").read_text())
+    return [f"-modfile={folder / 'go.mod'}"]
+
+
+def _replace(file: Path, changes: dict[str, str]) -> None:
+    text = file.read_text()
+    for before, after in changes.items():
+        if before not in text:
+            raise ValueError(f"{file} does not hold {before!r}")
+        text = text.replace(before, after)
+    file.write_text(text)
 
 
 def _place(name: str) -> Path:
