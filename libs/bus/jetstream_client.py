@@ -144,6 +144,16 @@ class FastClient(Client):
             self._subs.pop(sid, None)
             self._handlers.pop(sid, None)
 
+    async def end_all(self) -> None:
+        """Unsubscribe everywhere; what was sent before has reached the server when this returns.
+
+        Raises:
+            BusDisconnectedError: the connection was lost meanwhile.
+        """
+        for sid in tuple(self._handlers):
+            await self._send_unsubscribe(sid)
+        await self.round_trip()
+
     async def round_trip(self) -> None:
         """Return when the server has processed everything that was sent before.
 

@@ -191,7 +191,7 @@ class Connection:
             await asyncio.wait(tasks)
         try:
             if self.up:
-                await self.client.round_trip()
+                await self.client.end_all()
         except BusDisconnectedError as error:
             log.warning("could not send what was waiting: %s", error, extra={"action": "nats_close_failed"})
         await self.client.close()

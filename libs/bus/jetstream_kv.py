@@ -8,7 +8,8 @@ from libs import errors
 from libs.bus import jetstream_api as api
 from libs.bus import jetstream_client as raw
 from libs.bus.jetstream_connection import Connection
-from libs.bus.jetstream_consumer import Puller, PullTiming, origin
+from libs.bus.jetstream_consumer import origin
+from libs.bus.jetstream_pull import Puller, PullTiming
 from libs.bus.port import Entry, KeyConflictError
 
 _DELETED = {"KV-Operation": "DEL"}

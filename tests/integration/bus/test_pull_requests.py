@@ -15,7 +15,8 @@ from libs.bus import streams
 from libs.bus.jetstream import JetStreamBus, connect
 from libs.bus.jetstream_client import FastClient
 from libs.bus.jetstream_connection import Connection
-from libs.bus.jetstream_consumer import JetStreamConsumer, PullTiming
+from libs.bus.jetstream_consumer import JetStreamConsumer
+from libs.bus.jetstream_pull import PullTiming
 from libs.bus.port import ConsumerSpec, Delivery
 from libs.bus.server import NatsServer, ServerOptions
 from libs.testing.nats import required_nats_server
