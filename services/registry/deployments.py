@@ -10,7 +10,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from services.registry.functions import Functions
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
+from services.registry.rounds import Herald, Round
 from services.registry.source.folder import LoadedFunction, Snapshot
 from services.registry.source.found import FoundVersion
 
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 _TRIES = 5
 _LONGEST_PAUSE = 5.0
-_TOLD_ONE_BY_ONE = 25
-"""Changes in one round that get a line each; more get one line together."""
 
 
 class Source(Protocol):
@@ -56,19 +54,6 @@ class Source(Protocol):
     def watch(self) -> AsyncIterator[frozenset[str]]:
         """Yield, for ever, whenever something has changed."""
         ...
-
-
-@dataclass(slots=True)
-class _Round:
-    """What a round has done so far."""
-
-    began: float
-    deployed: list[FunctionEntry] = field(default_factory=list[FunctionEntry])
-    removed: list[FunctionEntry] = field(default_factory=list[FunctionEntry])
-    faults: list[Problem] = field(default_factory=list[Problem])
-    """Functions that cannot be deployed as they are; what was stored of them stays."""
-    postponed: bool = False
-    """Whether a file changed under our hands: the folder has to be loaded again."""
 
 
 class Deployments:
@@ -116,7 +101,7 @@ class Deployments:
         self._meta: CatalogMeta | None = None
         self._meta_revision = 0
         self._applied: dict[str, tuple[LoadedFunction, FunctionEntry]] = {}
-        self._told: set[Problem] = set()
+        self._herald = Herald(metrics)
         self._due = asyncio.Event()
         self._full = True
 
@@ -174,7 +159,7 @@ class Deployments:
         Raises:
             errors.TemporaryError: store or bus cannot be reached; a full round has to follow.
         """
-        now = _Round(began=time.perf_counter())
+        now = Round(began=time.perf_counter())
         if full:
             await self._projection.read()  # before the store: see `projection`
             await self._functions.ensure()
@@ -183,10 +168,10 @@ class Deployments:
         snapshot = await self._load()
         if snapshot is not None:
             await self._bring_in(snapshot, now)
-            self._tell_problems((*snapshot.problems, *now.faults))
+            self._herald.problems((*snapshot.problems, *now.faults))
         await self._note_meta(snapshot, now, reread=full)
         await self._project(now, full=full)
-        self._tell(now)
+        self._herald.round(now)
         self.complete.set()
         if now.postponed:
             self.wake(full=False)
@@ -198,16 +183,16 @@ class Deployments:
         try:
             return await self._source.load()
         except errors.TemporaryError as error:
-            self._tell_problems((Problem(path=self._functions_root, message=str(error)),))
+            self._herald.problems((Problem(path=self._functions_root, message=str(error)),))
             return None
 
-    async def _bring_in(self, snapshot: Snapshot, now: _Round) -> None:
+    async def _bring_in(self, snapshot: Snapshot, now: Round) -> None:
         """Write to the store what differs from the folder."""
         todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
         await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now))
         await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
 
-    async def _deploy(self, function: LoadedFunction, namespace: str, now: _Round) -> None:
+    async def _deploy(self, function: LoadedFunction, namespace: str, now: Round) -> None:
         """Write one function; one that cannot be written keeps what was stored, and holds up no other."""
         identity = catalog.loaded_id(namespace, function)
         if identity in self._unknown:
@@ -226,7 +211,7 @@ class Deployments:
             return
         raise errors.TemporaryError(f"{identity} is being changed by others all the time")
 
-    async def _write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: _Round) -> bool:
+    async def _write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: Round) -> bool:
         """Write one function unless the store has it just so; False when another registry was faster: look again."""
         identity = catalog.loaded_id(namespace, function)
         known = self._entries.get(identity)
@@ -260,7 +245,7 @@ class Deployments:
                     raise errors.TemporaryError(f"{version.found.entrypoint} has changed since it was loaded")
         return missing
 
-    async def _remove(self, entry: FunctionEntry, now: _Round) -> None:
+    async def _remove(self, entry: FunctionEntry, now: Round) -> None:
         identity = documents.id_of(entry)
         for _ in range(_TRIES):
             try:
@@ -284,18 +269,22 @@ class Deployments:
         else:
             self._entries[identity] = entry
 
-    async def _note_meta(self, snapshot: Snapshot | None, now: _Round, *, reread: bool) -> None:
+    async def _note_meta(self, snapshot: Snapshot | None, now: Round, *, reread: bool) -> None:
         """Store what concerns all functions, if it has changed."""
         if reread:
             self._meta, self._meta_revision = await self._functions.read_meta()
         for _ in range(_TRIES):
             known = self._meta
+            conflicts, problems = (known.conflicts, known.problems) if known else ((), ())
+            if snapshot is not None:
+                conflicts = snapshot.conflicts
+                problems = (*snapshot.problems, *sorted(now.faults, key=lambda fault: fault.path))
             meta = catalog.meta(
                 known=known,
                 functions=len(self._entries),
                 functions_root=self._root_to_say(known, snapshot),
-                conflicts=snapshot.conflicts if snapshot else known.conflicts if known else (),
-                problems=(*snapshot.problems, *sorted(now.faults, key=_place)) if snapshot else known.problems if known else (),
+                conflicts=conflicts,
+                problems=problems,
                 now=self._clock.now(),
             )
             if meta is known:
@@ -314,7 +303,7 @@ class Deployments:
             return known.functions_root
         return self._functions_root
 
-    async def _project(self, now: _Round, *, full: bool) -> None:
+    async def _project(self, now: Round, *, full: bool) -> None:
         await self._projection.show(list(self._entries.values()) if full else now.deployed)
         if full:
             await self._projection.hide_all_but(
@@ -327,43 +316,3 @@ class Deployments:
             self._metrics.conflicts.set(len(self._meta.conflicts))
             self._metrics.problems.set(len(self._meta.problems))
         self._metrics.functions.set(len(self._entries))
-
-    def _tell(self, now: _Round) -> None:
-        seconds = time.perf_counter() - now.began
-        if not now.deployed and not now.removed:
-            return
-        self._metrics.deploy_seconds.observe(seconds)
-        milliseconds = round(seconds * 1000)
-        if len(now.deployed) > _TOLD_ONE_BY_ONE:
-            log.info(
-                "deployed %d functions in %d ms",
-                len(now.deployed),
-                milliseconds,
-                extra={"action": "versions_deployed", "functions": len(now.deployed), "ms": milliseconds},
-            )
-        else:
-            for entry in now.deployed:
-                log.info(
-                    "deployed %s (%s) in %d ms",
-                    entry.name,
-                    entry.runtime,
-                    milliseconds,
-                    extra=_ids(entry) | {"action": "version_deployed", "revision": entry.revision, "ms": milliseconds},
-                )
-        for entry in now.removed:
-            log.info("removed %s (%s)", entry.name, entry.runtime, extra=_ids(entry) | {"action": "function_removed"})
-
-    def _tell_problems(self, problems: tuple[Problem, ...]) -> None:
-        """Say each problem once, and again only after it was gone."""
-        for problem in problems:
-            if problem not in self._told:
-                log.warning("%s: %s", problem.path, problem.message, extra={"action": "source_problem", "path": problem.path})
-        self._told = set(problems)
-
-
-def _place(problem: Problem) -> str:
-    return problem.path
-
-
-def _ids(entry: FunctionEntry) -> dict[str, object]:
-    return {"namespace": entry.namespace, "function": entry.name, "runtime": entry.runtime}
