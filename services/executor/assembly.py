@@ -81,7 +81,7 @@ class _Undo:
     async def __call__(self) -> None:
         """Drain: no more work, finish what runs, hand back the rest."""
         deadline = time.monotonic() + self._seconds
-        self._pulse.beat(stopping=True)
+        self._pulse.stop()
         await self._calls.stop()
         await self._jobs.stop()
         await self._dispatch.drain(self._seconds)

@@ -78,6 +78,9 @@ class Bundles:
             return self._known[digest]
         except errors.FnbusError as error:
             return error
+        except Exception as error:
+            log.exception("a bundle could not be had", extra={"action": "bundle_failed", "digest": digest})
+            return errors.UnavailableError(f"the bundle could not be had: {error}")
         finally:
             del self._fetching[digest]
 

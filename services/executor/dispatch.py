@@ -144,6 +144,8 @@ class Dispatch:
     def run(self, call: Run, slot: Slot) -> None:
         """Hand a run to its worker (for the pool)."""
         call.started_at = slot.since
+        if call.run_seconds:
+            call.deadline = slot.since + call.run_seconds
         self._call = number = self._call % _CALL_IDS + 1
         self._running[slot.number] = call
         self._workers[slot.number].call(number, call.head, call.body, lambda frame, output: self._answered(slot, frame, output))

@@ -23,16 +23,23 @@ class Pulse:
         self._isolation = isolation
         self._dispatch = dispatch
         self._limit = limit
+        self._stopping = False
         bus.on_state(self._on_state)
 
     async def run(self) -> None:
         """Beat for ever."""
         while True:
-            self.beat()
+            if not self._stopping:
+                self.beat()
             self._dispatch.trim()
             await asyncio.sleep(EVERY_SECONDS)
 
-    def beat(self, *, stopping: bool = False) -> None:
+    def stop(self) -> None:
+        """Send the last heartbeat: no more calls for this executor."""
+        self._stopping = True
+        self.beat()
+
+    def beat(self) -> None:
         """Send one heartbeat now; without a bus there is nobody to hear it."""
         pool = self._dispatch.pool
         heartbeat = Heartbeat(
@@ -43,7 +50,7 @@ class Pulse:
             busy=pool.busy,
             waiting=pool.waiting,
             limit=self._limit,
-            stopping=stopping,
+            stopping=self._stopping,
         )
         if self._bus.connected:
             try:
@@ -52,5 +59,5 @@ class Pulse:
                 return
 
     def _on_state(self, connected: bool) -> None:  # noqa: FBT001  the port's listener has this shape
-        if connected:
+        if connected and not self._stopping:
             self.beat()

@@ -48,6 +48,8 @@ _CLAIM_SECONDS = 10.0
 _RPC_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _DELAY_SECONDS = 1.0
+_WAIT_SECONDS = 60.0
+"""How long an attempt waits for a worker before it is given back; its timeout is for the handler."""
 _ROOM_BYTES = 64 * 1024
 
 
@@ -231,6 +233,7 @@ class JobConsumer:
             received=time.monotonic(),
             received_ns=time.time_ns(),
             budget_ms=event.timeout_ms,
+            wait_seconds=_WAIT_SECONDS,
             on_done=lambda _, reply: self._ended(held, reply),
         )
         if event.body_ref:

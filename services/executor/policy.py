@@ -60,7 +60,7 @@ def outcome(event: JobEvent, reply: Reply, *, sequence: int) -> Outcome:
         body_ref=reply.body_ref,
         code=reply.code,
         message=reply.message,
-        rejected=reply.kind is ReplyKind.BUSY,
+        rejected=reply.kind is ReplyKind.BUSY or (reply.code is FailureCode.TIMEOUT and reply.stage == "queue"),
         duration_us=reply.run_us,
     )
 

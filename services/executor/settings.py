@@ -1,6 +1,7 @@
 """What the executor can be told."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -34,5 +35,13 @@ def worker_limit(chosen: ExecutorSettings) -> int:
     """Return how many workers may exist: what was set, or what the free memory has room for."""
     if chosen.max_workers:
         return chosen.max_workers
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(_FEWEST_WORKERS, min(_MOST_WORKERS, available // _WORKER_BYTES))
+    return max(_FEWEST_WORKERS, min(_MOST_WORKERS, _available_bytes() // _WORKER_BYTES))
+
+
+def _available_bytes() -> int:
+    """Return how much memory could be used without swapping: on Linux that counts what the page cache would give back."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

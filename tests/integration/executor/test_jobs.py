@@ -78,6 +78,13 @@ async def test_job_over_its_time_is_dead_when_the_outcome_is_told(platform: Plat
     assert not written.exists()
 
 
+async def test_time_that_a_job_waits_is_not_taken_from_its_handler(platform: Platform) -> None:
+    await platform.deploy(policy=Policy(max_concurrency=1))
+    for number in range(3):
+        await platform.submit(f"job-{number}", b"sleep 1", timeout_ms=2000)
+    assert [(await platform.outcome(f"job-{number}")).status for number in range(3)] == [200, 200, 200]
+
+
 async def test_many_jobs_all_have_one_outcome(platform: Platform) -> None:
     await platform.deploy(policy=Policy(max_concurrency=3))
     for number in range(100):

@@ -1,0 +1,116 @@
+"""Bundles: fetched once, verified, written whole, and never outside their folder."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from libs import errors
+from libs.bus.memory import MemoryBus
+from libs.bus.port import ObjectStore
+from libs.messages import codec
+from libs.messages.bundles import bundle_digest
+from libs.messages.catalog import Bundle, BundleFile
+from services.executor.bundles import BadBundleError, Bundles, is_safe
+
+
+class Counting:
+    """An object store that counts reads and can be told to give something else first."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        self.inner = inner
+        self.reads = 0
+        self.first: bytes | None = None
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self.inner.put(key, data)
+
+    async def get(self, key: str) -> bytes:
+        self.reads += 1
+        if self.reads == 1 and self.first is not None:
+            return self.first
+        return await self.inner.get(key)
+
+    async def has(self, key: str) -> bool:
+        return await self.inner.has(key)
+
+    async def delete(self, key: str) -> None:
+        await self.inner.delete(key)
+
+
+@pytest.fixture
+async def store() -> Counting:
+    """Where bundles come from."""
+    return Counting(await MemoryBus().objects("bundles"))
+
+
+@pytest.fixture
+async def bundles(store: Counting, tmp_path: Path) -> AsyncIterator[Bundles]:
+    """The bundles of an executor."""
+    async with asyncio.TaskGroup() as tasks:
+        yield Bundles(store=store, folder=tmp_path / "bundles", tasks=tasks)
+
+
+def bundle(*paths: str) -> Bundle:
+    return Bundle(files=tuple(BundleFile(path=path, data=path.encode(), executable=path.endswith(".sh")) for path in paths))
+
+
+async def put(store: ObjectStore, content: Bundle) -> str:
+    digest = bundle_digest(content)
+    await store.put(digest, codec.encode(content))
+    return digest
+
+
+async def test_bundle_lies_in_its_folder_as_it_was_made(bundles: Bundles, store: Counting) -> None:
+    folder = await bundles.folder(await put(store, bundle("handler.py", "lib/deep/util.py", "run.sh")))
+    assert (folder / "lib/deep/util.py").read_bytes() == b"lib/deep/util.py"
+    assert (folder / "run.sh").stat().st_mode & 0o111
+    assert not (folder / "handler.py").stat().st_mode & 0o222
+
+
+async def test_bundle_is_fetched_once_when_many_ask(bundles: Bundles, store: Counting) -> None:
+    digest = await put(store, bundle("a"))
+    await asyncio.gather(*(bundles.folder(digest) for _ in range(10)))
+    await bundles.folder(digest)
+    assert store.reads == 1
+
+
+async def test_bundle_on_disk_is_not_fetched_again(bundles: Bundles, store: Counting, tmp_path: Path) -> None:
+    digest = await put(store, bundle("a"))
+    await bundles.folder(digest)
+    async with asyncio.TaskGroup() as tasks:
+        again = Bundles(store=store, folder=tmp_path / "bundles", tasks=tasks)
+        await again.folder(digest)
+    assert store.reads == 1
+
+
+async def test_bundle_is_fetched_again_when_what_came_is_something_else(bundles: Bundles, store: Counting) -> None:
+    digest = await put(store, bundle("a"))
+    store.first = codec.encode(bundle("b"))
+    await bundles.folder(digest)
+    assert store.reads == 2
+
+
+async def test_bundle_is_refused_when_it_is_never_what_its_digest_says(
+    bundles: Bundles, store: Counting, tmp_path: Path
+) -> None:
+    await store.put("d" * 64, codec.encode(bundle("a")))
+    with pytest.raises(BadBundleError, match="its digest is"):
+        await bundles.folder("d" * 64)
+    assert not list((tmp_path / "bundles").glob("*"))
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\\..\\x", "a\0b", ""])
+async def test_bundle_is_refused_when_a_path_leads_out_of_it(bundles: Bundles, store: Counting, path: str) -> None:
+    assert not is_safe(path)
+    with pytest.raises(BadBundleError, match="leads out"):
+        await bundles.folder(await put(store, bundle(path)))
+
+
+async def test_bundle_that_is_not_stored_is_unavailable_and_may_come_later(bundles: Bundles, store: Counting) -> None:
+    content = bundle("late")
+    with pytest.raises(errors.UnavailableError):
+        await bundles.folder(bundle_digest(content))
+    await put(store, content)
+    assert (await bundles.folder(bundle_digest(content))).is_dir()

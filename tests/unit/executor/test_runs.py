@@ -1,0 +1,79 @@
+"""What is told of a run: spans under the one that asked for it, and where its time went."""
+
+from typing import Any
+
+from libs.messages.calls import FailureCode, ReplyKind
+from libs.messages.executions import ExecutionKind
+from libs.telemetry import tracing
+from libs.telemetry.tracing import Tracing
+from services.executor import runs
+from services.executor.catalogue import VersionKey
+from services.executor.runs import Result, Run
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+MS = 1_000_000
+
+
+class Collector(Tracing):
+    """Keeps spans."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans: dict[str, dict[str, Any]] = {}
+
+    def tell(self, **span: Any) -> None:
+        self.spans[span["name"]] = span
+
+
+def run(traceparent: str = PARENT) -> Run:
+    made = Run(
+        id="r",
+        kind=ExecutionKind.CALL,
+        key=VersionKey("default", "python", "hello", "d"),
+        label="default",
+        head=b"",
+        body=b"",
+        traceparent=traceparent,
+        received=100.0,
+        received_ns=5_000 * MS,
+        budget_ms=1000,
+        on_done=lambda _run, _reply: None,
+    )
+    made.started_at = 100.125
+    made.cold_seconds = 0.0625
+    return made
+
+
+def tell(made: Run, result: Result) -> dict[str, dict[str, Any]]:
+    collector = Collector()
+    runs.tell_spans(collector, made, result, runs.stages(made, 100.25))
+    return collector.spans
+
+
+def test_stages_add_up_to_the_whole_time() -> None:
+    times = runs.stages(run(), 100.25)
+    assert (times.queue_us, times.cold_us, times.run_us, times.cold) == (62_500, 62_500, 125_000, True)
+
+
+def test_spans_follow_each_other_below_the_one_that_asked() -> None:
+    spans = tell(run(), Result(status=200))
+    assert list(spans) == ["queue", "cold start", "handler"]
+    assert {span["parent_id"] for span in spans.values()} == {"b7ad6b7169203331"}
+    assert [span["start_ns"] // MS for span in spans.values()] == [5000, 5062, 5125]
+    assert spans["handler"]["end_ns"] // MS == 5250
+
+
+def test_handler_span_is_the_one_that_user_code_was_told() -> None:
+    parent = tracing.parse(PARENT)
+    assert parent is not None
+    assert tell(run(), Result(status=200))["handler"]["context"] == parent.handler()
+
+
+def test_handler_span_tells_a_failure() -> None:
+    result = Result(kind=ReplyKind.FAILURE, code=FailureCode.CRASH, message="worker ended with signal 9")
+    assert tell(run(), result)["handler"]["error"] == "worker ended with signal 9"
+
+
+def test_no_span_is_told_when_nobody_traces() -> None:
+    assert tell(run("nonsense"), Result()) == {}
+    assert tell(run(PARENT[:-1] + "0"), Result()) == {}
