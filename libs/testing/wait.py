@@ -3,9 +3,14 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from typing import Any, overload
 
 
-async def eventually[T](check: Callable[[], T | Awaitable[T]], *, within: float = 15.0, every: float = 0.02) -> T:
+@overload
+async def eventually[T](check: Callable[[], Awaitable[T]], *, within: float = 15.0, every: float = 0.02) -> T: ...
+@overload
+async def eventually[T](check: Callable[[], T], *, within: float = 15.0, every: float = 0.02) -> T: ...
+async def eventually(check: Callable[[], Any], *, within: float = 15.0, every: float = 0.02) -> Any:
     """Return the first true value of `check`, asked again and again for at most `within` seconds.
 
     A check may raise AssertionError to say what is still missing; the last one is raised when time is up.
@@ -22,7 +27,7 @@ async def eventually[T](check: Callable[[], T | Awaitable[T]], *, within: float 
             if inspect.isawaitable(value):
                 value = await value
             if value:
-                return value  # pyright: ignore[reportReturnType]  narrowed from an awaitable above
+                return value
         except AssertionError as error:
             last = error
         if loop.time() >= deadline:
