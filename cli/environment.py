@@ -43,7 +43,7 @@ def passwords() -> dict[str, str]:
 
 
 def nats_variables(chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that `deploy/nats.conf` reads its passwords from."""
+    """Return the variables that `libs/bus/nats.conf` reads its passwords from."""
     return {f"FNBUS_NATS_{name.upper()}_PASSWORD": password for name, password in chosen.items()}
 
 

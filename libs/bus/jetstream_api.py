@@ -1,7 +1,7 @@
 """JetStream's own requests: streams, and messages that are stored and acknowledged.
 
 They are JSON over the bus (ADR-1 of nats-architecture-and-design), and few; asking for them directly says exactly which
-subjects each service needs permission for (`deploy/nats.conf`), and which fault becomes which error.
+subjects each service needs permission for (`libs/bus/nats.conf`), and which fault becomes which error.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """A NATS server as a child process: for `fnbus dev`, which brings its own, and for tests, which need a real one.
 
-It leaves to others who may connect and what for: that is a configuration file's business (`deploy/nats.conf`). Without
+It leaves to others who may connect and what for: that is a configuration file's business (`libs/bus/nats.conf`). Without
 one the server listens on loopback, with JetStream, and takes one user or anybody.
 """
 
@@ -20,6 +20,9 @@ from libs import errors
 from libs.processes import bound_to_parent
 
 log = logging.getLogger(__name__)
+
+FNBUS_CONFIG = Path(__file__).with_name("nats.conf")
+"""The configuration that a bus of fnbus has, in `compose.yaml` as in `fnbus dev`: a user for each service."""
 
 _LOOPBACK = "127.0.0.1"
 _READY_SECONDS = 20.0

@@ -1,6 +1,7 @@
 """`compose.yaml` cannot rot: every service of ours is started with exactly its command and environment."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -11,10 +12,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+
+from libs.bus.server import FNBUS_CONFIG
+from libs.testing.cluster import Replica, free_port
 from libs.testing.jaeger import running_jaeger
 from libs.testing.mongo import running_mongo
-
-from libs.testing.cluster import Replica, free_port
 from libs.testing.nats import running_nats
 from libs.testing.wait import eventually
 
@@ -59,9 +61,10 @@ def test_compose_says_which_server_config_image_and_functions_exist() -> None:
 
 async def test_every_service_starts_with_the_command_and_environment_of_compose(tmp_path: Path) -> None:
     services = compose()["services"]
-    passwords = {name: str(value) for name, value in services["nats"]["environment"].items()}
+    # The server parses its variables, so compose.yaml has quotes in them; `running_nats` adds its own.
+    passwords: dict[str, str] = {name: json.loads(value) for name, value in services["nats"]["environment"].items()}
     async with (
-        running_nats(tmp_path / "nats", config=ROOT / "deploy" / "nats.conf", env=passwords) as nats,
+        running_nats(tmp_path / "nats", config=FNBUS_CONFIG, env=passwords) as nats,
         running_mongo(tmp_path / "mongo") as mongo,
         running_jaeger() as jaeger,
     ):

@@ -1,4 +1,4 @@
-"""`deploy/nats.conf` on a real server: each service can do its work, and nothing that is another's."""
+"""`libs/bus/nats.conf` on a real server: each service can do its work, and nothing that is another's."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,11 +11,11 @@ import pytest
 from libs import errors
 from libs.bus import jetstream, streams
 from libs.bus.port import Bus, ConsumerSpec, Delivery, Entry, Message
+from libs.bus.server import FNBUS_CONFIG
 from libs.messages import subjects
 from libs.testing.nats import NatsServer, running_nats
 from libs.testing.wait import eventually
 
-CONFIG = Path(__file__).parents[3] / "deploy" / "nats.conf"
 SERVICES = ("gateway", "registry", "executor", "scheduler")
 # Each looks like something else to the server's parser: number, duration, negative number, boolean.
 PASSWORDS = {"gateway": "1e5ab", "registry": "10m", "executor": "-Abc_d", "scheduler": "true"}
@@ -24,7 +24,7 @@ PASSWORDS = {"gateway": "1e5ab", "registry": "10m", "executor": "-Abc_d", "sched
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncGenerator[NatsServer]:
     env = {f"FNBUS_NATS_{name.upper()}_PASSWORD": password for name, password in PASSWORDS.items()}
-    async with running_nats(tmp_path, config=CONFIG, env=env) as running:
+    async with running_nats(tmp_path, config=FNBUS_CONFIG, env=env) as running:
         yield running
 
 
