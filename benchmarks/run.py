@@ -145,7 +145,10 @@ async def _floor(nats_url: str) -> AsyncGenerator[str]:
     port = free_port()
     commands = (("responder", nats_url), ("gateway", str(port), nats_url))
     processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.floor", *command) for command in commands
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.floor", *command), stderr=asyncio.subprocess.DEVNULL
+        )
+        for command in commands
     ]
     url = f"http://127.0.0.1:{port}/hello"
     try:

@@ -75,6 +75,7 @@ def run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitabl
     logs.configure(service=name, format=settings.log_format, level=settings.log_level)
     if settings.exit_with_parent:
         processes.exit_with_parent()
+    processes.work_in_batches()
     return uvloop.run(_run(name, settings, main))
 
 

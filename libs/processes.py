@@ -1,10 +1,11 @@
-"""Processes that must not outlive the one that started them: the child asks for it, or its parent does in its name."""
+"""What processes of fnbus ask of the kernel: to end with their parent, and to be scheduled for throughput."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 71
@@ -36,3 +37,29 @@ def exit_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
     if os.getppid() != parent:
         raise SystemExit(0)
+
+
+def work_in_batches() -> None:
+    """Have this process, and those it starts, scheduled for batches (Linux; elsewhere this does nothing).
+
+    A call passes through five processes. By default each one that is handed a message takes the processor from the one that
+    sent it, before that could send the next: two switches a hop, and every message comes alone. A process of the batch class
+    waits until a processor is free or a time slice ends, so under load messages come many at a time; with a free processor it
+    makes no difference. Measured on two cores: a third more calls a second.
+    """
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+@contextlib.contextmanager
+def children_in_batches() -> Generator[None]:
+    """Have children that are started inside inherit what `work_in_batches` says, and leave this process as it is."""
+    if sys.platform != "linux":
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    work_in_batches()
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from libs import errors
-from libs.processes import bound_to_parent
+from libs.processes import bound_to_parent, children_in_batches
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class NatsServer:
             *("--addr", self._options.host, "--port", str(self._port)),
             *("--ports_file_dir", str(folder), "--store_dir", str(folder / "store")),
         ]
-        with self.log_file.open("ab") as sink:
+        with self.log_file.open("ab") as sink, children_in_batches():
             self._process = await asyncio.create_subprocess_exec(
                 self._program,
                 *arguments,

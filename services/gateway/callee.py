@@ -1,5 +1,6 @@
 """Everything about a version that is the same for all calls to it, made once when the catalogue changes."""
 
+import re
 from dataclasses import dataclass
 
 import orjson
@@ -28,6 +29,9 @@ class Callee:
     """Its label, when it is not the default one."""
     debug_headers: AsgiHeaders
     """Headers that name it, when its policy asks for them."""
+
+
+_UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 def bind(function: FunctionEntry, version: VersionEntry, gate: Gate, *, max_body_bytes: int) -> Callee:
@@ -63,4 +67,4 @@ def _debug_headers(function: FunctionEntry, version: VersionEntry) -> AsgiHeader
         "x-fn-worker-pool-max-workers": str(pool.max_workers or version.policy.max_concurrency),
         "x-fn-worker-pool-max-queue": str(pool.max_queue),
     }
-    return tuple((name.encode(), value.encode("ascii", "replace")) for name, value in named.items())
+    return tuple((name.encode(), _UNPRINTABLE.sub("?", value).encode()) for name, value in named.items())

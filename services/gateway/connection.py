@@ -1,10 +1,14 @@
-"""The HTTP connection: uvicorn's own protocol, with limits on heads and errors in our form.
+"""The HTTP connection: uvicorn's own protocol, with limits on heads, errors in our form, and answers in one write.
 
 What is refused here never becomes a request: it is not HTTP, its target is not ASCII, or its head is too large.
 """
 
+from collections.abc import Iterable
+
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from libs.telemetry.ops import Send
 
 MAX_HEADERS = 200
 MAX_HEAD_BYTES = 64 * 1024
@@ -12,6 +16,34 @@ MAX_HEAD_BYTES = 64 * 1024
 
 class HeadTooLargeError(Exception):
     """A request's head is over the limits; ends the connection with 400."""
+
+
+def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Send an answer with one system call, where the connection allows it; return whether it was sent.
+
+    uvicorn's own `send` writes head and body apart, which wakes the client twice, and looks at each header with regular
+    expressions: together a fifth of what a call costs the gateway. The caller vouches that headers are lower case, hold no
+    line ends, and have a content length where one belongs.
+    """
+    cycle = getattr(send, "__self__", None)
+    if type(cycle) is not RequestResponseCycle or cycle.response_started or cycle.flow.write_paused:
+        return False
+    if cycle.disconnected:
+        return True
+    pieces = [STATUS_LINE[status]]
+    for name, value in cycle.default_headers:
+        pieces += (name, b": ", value, b"\r\n")
+    for name, value in headers:
+        pieces += (name, b": ", value, b"\r\n")
+    pieces += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join(pieces))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class Connection(HttpToolsProtocol):

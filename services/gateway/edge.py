@@ -18,6 +18,7 @@ from services.gateway.admission import Gate
 from services.gateway.answers import Refusal
 from services.gateway.callee import Callee
 from services.gateway.calls import Caller, Outcome
+from services.gateway.connection import send_whole
 from services.gateway.metrics import Meter
 from services.gateway.routing import paths
 from services.gateway.routing.table import Match, Table, Verdict
@@ -259,8 +260,11 @@ class Edge:
             body = b""
         if status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
-        await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
-        await exchange.send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
+        if exchange.method == "HEAD":
+            body = b""
+        if not send_whole(exchange.send, status, headers, body):
+            await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
+            await exchange.send({"type": "http.response.body", "body": body})
 
     def _note(self, exchange: _Exchange, status: int, error: str) -> None:
         """Count the call and tell its span, after the answer has gone."""
