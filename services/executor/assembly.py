@@ -29,6 +29,8 @@ from services.executor.settings import ExecutorSettings
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
+_CORES_COMPUTING = 4
+"""Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
 _CATALOG_SECONDS = 10.0
 _LAST_OUTCOMES_SECONDS = 2.0
 
@@ -119,6 +121,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             max_waiting=chosen.max_waiting,
             max_waiting_per_version=max(chosen.max_waiting // 2, 1),
             max_starting=_CORES_BOOTING * cores,
+            max_computing=_CORES_COMPUTING * cores,
             idle_seconds=chosen.idle_seconds,
         ),
         boot=Boot(runtimes=parts.runtimes, sandbox=parts.sandbox, bundles=bundles, keys=parts.keys, bounds=bounds),

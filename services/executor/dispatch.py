@@ -17,7 +17,7 @@ from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
-from services.executor.frames import Frame
+from services.executor.frames import COMPUTED, Frame
 from services.executor.output import Output
 from services.executor.pool import Limits, Pool, Refusal, Slot
 from services.executor.process import Worker
@@ -209,7 +209,7 @@ class Dispatch:
         run = self._running.pop(slot.number)
         now = time.monotonic()
         # The worker gets its next call before this one's reply is made, so that both go on at once.
-        self.pool.answered(slot, now)
+        self.pool.answered(slot, now, waited=not frame.flags & COMPUTED)
         self._finish(run, runs.of_frame(frame, output, max_body=self._max_body_bytes), now)
 
     def _ended(self, slot: Slot, text: str) -> None:

@@ -5,7 +5,7 @@ Both sides speak frames over one stream socket. All numbers are unsigned, big-en
     offset  size  field
     0       4     length of everything after this field (at least 20)
     4       1     type
-    5       1     flags
+    5       1     flags of ANSWER and ERROR: `COMPUTED`, else 0
     6       2     status: HTTP status of ANSWER, START and ERROR, else 0
     8       4     call id, chosen by the executor; 0 for READY, LOAD and LOADED
     12      4     head length
@@ -22,6 +22,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from libs import errors
+
+COMPUTED = 0x01
+"""Flag: the guest never gave its processor away during the call, so that more workers would only help with more cores."""
 
 HEADER = struct.Struct(">IBBHIIII")
 LENGTH_SIZE = 4

@@ -16,7 +16,9 @@ Invariants, true after every method:
 
 When to start a worker (`_wanted`): at once when a waiting call has none of its version. Otherwise when waiting for the present
 ones is expected to take longer than a start: handlers that are short share warm workers, slow ones grow at once. `tick` looks
-again at calls that wait longer than expected.
+again at calls that wait longer than expected. A version whose handlers only compute gets no more workers than make use of the
+cores (`max_computing`): how long they run says nothing then, since under load they wait for each other. That holds while calls
+get on; none waits for it longer than `PATIENCE_SECONDS`.
 
 Who yields: an idle slot that was not used for longest gives its place to a version that has none to spare. When all slots are
 busy, versions take turns: one with two slots more than the first in line, or one that has had its last slot for a turn, gives
@@ -24,6 +26,7 @@ one up between two calls. So one version that floods the executor cannot starve 
 """
 
 import math
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -34,6 +37,8 @@ START_SECONDS = 0.025
 """What a start is reckoned to cost."""
 LATE_SECONDS = 0.02
 """A head of the queue that has waited this long is looked at again."""
+PATIENCE_SECONDS = 0.25
+"""A head of the queue that has waited this long gets a worker more, even if its version's handlers are known to compute."""
 TURN_SECONDS = 0.1
 """How long a version keeps its only slot while others have none."""
 RETRY_SECONDS = 0.5
@@ -41,6 +46,8 @@ RETRY_SECONDS = 0.5
 
 _MISJUDGED = 4
 _SMOOTHING = 0.2
+_SELDOM = 0.02
+"""Share of calls below which a version's handlers are taken never to wait: one of the last ten that did is above it."""
 _FORGET_SECONDS = 900.0
 
 
@@ -130,13 +137,27 @@ class Limits:
     max_waiting_per_version: int = 512
     max_starting: int = 4
     """Workers of one version that start at the same time."""
+    max_computing: int = sys.maxsize
+    """Workers of one version whose handlers only compute."""
     idle_seconds: float = 300.0
 
 
 class _Version:
     """The slots and waiting calls of one version."""
 
-    __slots__ = ("idle", "key", "limit", "no_start_before", "retired", "run_seconds", "slots", "starting", "used_at", "waiting")
+    __slots__ = (
+        "idle",
+        "key",
+        "limit",
+        "no_start_before",
+        "retired",
+        "run_seconds",
+        "slots",
+        "starting",
+        "used_at",
+        "waiting",
+        "waits",
+    )
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
@@ -149,6 +170,8 @@ class _Version:
         self.waiting: deque[Call] = deque()
         self.run_seconds = 0.0
         """Smoothed; 0 before the first answer."""
+        self.waits = 1.0
+        """Smoothed share of the calls whose handler waited for something, rather than compute all the time."""
         self.no_start_before = 0.0
         self.retired = False
         self.used_at = 0.0
@@ -250,9 +273,16 @@ class Pool[C: Call]:
         self._dequeued(version, count=len(calls))
         return calls
 
-    def answered(self, slot: Slot, now: float) -> None:
-        """The slot's call has its answer; the worker can take another."""
+    def answered(self, slot: Slot, now: float, *, waited: bool = True) -> None:
+        """The slot's call has its answer; the worker can take another.
+
+        Args:
+            slot: a busy one.
+            now: monotonic seconds.
+            waited: whether the handler waited for something; False when it is known to have computed all the time.
+        """
         version = slot.pool
+        version.waits += _SMOOTHING * (waited - version.waits)
         ran = now - slot.since
         version.run_seconds = (
             ran if version.run_seconds == 0.0 else version.run_seconds + _SMOOTHING * (ran - version.run_seconds)
@@ -367,6 +397,9 @@ class Pool[C: Call]:
         waiting = len(version.waiting)
         most = min(waiting, self._limits.max_starting) - version.starting
         most = min(most, version.limit - version.slots)
+        waited = now - version.waiting[0].queued_at
+        if version.waits < _SELDOM and waited < PATIENCE_SECONDS:
+            most = min(most, self._limits.max_computing - version.slots)
         if most <= 0 or now < version.no_start_before:
             return 0
         if version.slots == 0:
@@ -374,7 +407,6 @@ class Pool[C: Call]:
         expected = version.run_seconds * waiting / version.slots
         if expected > START_SECONDS:
             return min(most, math.ceil(expected / START_SECONDS))
-        waited = now - version.waiting[0].queued_at
         if waited < LATE_SECONDS:
             return 0
         if expected * _MISJUDGED < waited:

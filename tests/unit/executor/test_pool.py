@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.executor.pool import LATE_SECONDS, TURN_SECONDS, Call, Limits, Pool, Refusal, Slot, State
+from services.executor.pool import LATE_SECONDS, PATIENCE_SECONDS, TURN_SECONDS, Call, Limits, Pool, Refusal, Slot, State
 
 MAX_WORKERS = 4
 MAX_WAITING = 12
@@ -93,6 +93,49 @@ def test_pool_grows_when_the_first_handler_turns_out_slow() -> None:
     assert len(effects.started) == 1
     pool.tick(LATE_SECONDS + 0.001)
     assert len(effects.started) == 3
+
+
+def computing(pool: Pool[Call], effects: Recorder, *, calls: int = 30) -> Slot:
+    """Let a version be known to compute only, in runs that take long because the machine is short."""
+    slot = warm(pool, effects, "a", now=0.0, run_seconds=0.0)
+    for _ in range(calls):
+        pool.submit(call(), 1.0)
+        effects.running.pop(slot.number)
+        pool.answered(slot, 1.2, waited=False)
+    return slot
+
+
+def test_pool_grows_no_further_than_the_cores_when_handlers_only_compute() -> None:
+    pool, effects = make(max_workers=16, max_computing=3)
+    computing(pool, effects)
+    for _ in range(10):
+        pool.submit(call(), 2.0)
+    assert len(effects.started) == 3
+
+
+def test_pool_grows_at_once_when_one_of_ten_handlers_waits() -> None:
+    pool, effects = make(max_workers=16, max_computing=3, max_starting=16)
+    slot = computing(pool, effects)
+    pool.submit(call(), 1.0)
+    effects.running.pop(slot.number)
+    pool.answered(slot, 1.2, waited=True)
+    for _ in range(9):
+        pool.submit(call(), 1.0)
+        effects.running.pop(slot.number)
+        pool.answered(slot, 1.2, waited=False)
+    for _ in range(10):
+        pool.submit(call(), 2.0)
+    assert len(effects.started) == 10
+
+
+def test_pool_grows_when_calls_do_not_get_on_though_handlers_only_computed() -> None:
+    pool, effects = make(max_workers=16, max_computing=1)
+    computing(pool, effects)
+    for _ in range(3):
+        pool.submit(call(), 2.0)
+    assert len(effects.started) == 1
+    pool.tick(2.0 + PATIENCE_SECONDS)
+    assert len(effects.started) > 1
 
 
 def test_pool_uses_the_worker_that_was_used_last_when_several_are_idle() -> None:
@@ -193,7 +236,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.pool, self.effects = make(max_waiting=MAX_WAITING, max_waiting_per_version=8, max_starting=2)
+        self.pool, self.effects = make(max_waiting=MAX_WAITING, max_waiting_per_version=8, max_starting=2, max_computing=2)
         self.submitted: list[Call] = []
         self.done: list[Call] = []
 
@@ -233,11 +276,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.ended(slot, self.now)
 
     @precondition(lambda self: self.effects.running)
-    @rule(data=st.data())
-    def call_is_answered(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), waited=st.booleans())
+    def call_is_answered(self, data: st.DataObject, *, waited: bool) -> None:
         slot = data.draw(st.sampled_from([each for each in self.effects.started if each.number in self.effects.running]))
         self.finish(slot)
-        self.pool.answered(slot, self.now)
+        self.pool.answered(slot, self.now, waited=waited)
 
     @precondition(lambda self: any(slot.state in (State.BUSY, State.IDLE) for slot in self.effects.started))
     @rule(data=st.data())

@@ -9,6 +9,8 @@ type Frame = tuple[int, int, bytes, bytes]
 """Type, call id, head and body of what came from the executor."""
 
 READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+COMPUTED = 0x01
+"""Flag of an answer: the call never gave its processor away."""
 
 _HEADER = Struct(">IBBHIIII")
 _LENGTH_SIZE = 4
@@ -76,14 +78,22 @@ class Channel:
         return data
 
     def send(
-        self, kind: int, call: int, status: int, head: bytes, body: bytes = b"", cpu_us: int = 0, peak_kib: int = 0
+        self,
+        kind: int,
+        call: int,
+        status: int,
+        head: bytes,
+        body: bytes = b"",
+        cpu_us: int = 0,
+        peak_kib: int = 0,
+        flags: int = 0,
     ) -> None:
         """Write one frame.
 
         Raises:
             OSError: the executor has gone, or this process is a fork of the worker.
         """
-        header = _HEADER.pack(_FIXED_SIZE + len(head) + len(body), kind, 0, status, call, len(head), cpu_us, peak_kib)
+        header = _HEADER.pack(_FIXED_SIZE + len(head) + len(body), kind, flags, status, call, len(head), cpu_us, peak_kib)
         if len(body) < _JOIN_BELOW:
             data = header + head + body
             written = os.write(self._descriptor, data)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from resource import RUSAGE_SELF, getrusage
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from resource import struct_rusage
+
 _KIB_PER_PAGE = 4
 
 
@@ -20,9 +24,9 @@ class Memory:
         self._known = 0
         self._statm = -1
 
-    def peak(self) -> int:
-        """Return the largest resident size so far, in KiB."""
-        peak = getrusage(RUSAGE_SELF).ru_maxrss
+    def peak(self, used: struct_rusage) -> int:
+        """Return the largest resident size so far, in KiB; `used` is what the kernel says of the process now."""
+        peak = used.ru_maxrss
         if peak > self._inherited:
             return peak
         if self._resident() > self._known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from time import process_time_ns
+from resource import RUSAGE_SELF, getrusage
 
 from . import channel as frames  # noqa: TID252  see the package's docstring
 from . import failures  # noqa: TID252
@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
+    from resource import struct_rusage
     from typing import Any
 
 _INVALID = b'{"error":"invalid runtime response"}'
@@ -69,7 +70,7 @@ class Guest:
         self._channel.send(frames.LOADED, 0, 0, b"")
 
     def _call(self, call: int, request: bytes, content: bytes) -> None:
-        started = process_time_ns()
+        before = getrusage(RUSAGE_SELF)
         handler = self._handler
         try:
             if handler is None:
@@ -78,19 +79,18 @@ class Guest:
             if type(value) is not dict and hasattr(value, "__await__"):
                 value = self._await(value)
         except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
-            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), started)
+            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), before)
             return
         try:
             status, head, body = answer_of(value)
         except InvalidResponseError as error:
-            self._fail(call, "invalid_response", 502, error, str(error), started)
+            self._fail(call, "invalid_response", 502, error, str(error), before)
             return
         except Exception as error:  # noqa: BLE001  values of user code may raise anything while they are written
             message = f"the handler's answer cannot be written: {failures.message_of(error)}"
-            self._fail(call, "handler_error", 500, error, message, started)
+            self._fail(call, "handler_error", 500, error, message, before)
             return
-        failures.flush()
-        self._channel.send(frames.ANSWER, call, status, head, body, (process_time_ns() - started) // 1000, self._memory.peak())
+        self._send(frames.ANSWER, call, status, head, body, before)
 
     def _await(self, value: Awaitable[Any]) -> Any:
         if self._runner is None:
@@ -103,7 +103,9 @@ class Guest:
 
         return self._runner.run(result())
 
-    def _fail(self, call: int, code: str, status: int, error: BaseException, message: str, started: int = 0) -> None:
+    def _fail(
+        self, call: int, code: str, status: int, error: BaseException, message: str, before: struct_rusage | None = None
+    ) -> None:
         head = {
             "code": code,
             "type": type(error).__name__,
@@ -111,9 +113,17 @@ class Guest:
             "stack": failures.stack_of(error, self._root),
         }
         body = _INVALID if code == "invalid_response" else dumps({"error": message})
+        self._send(frames.ERROR, call, status, dumps(head), body, before)
+
+    def _send(self, kind: int, call: int, status: int, head: bytes, body: bytes, before: struct_rusage | None) -> None:
+        """Answer, and say what was used since `before`."""
         failures.flush()
-        cpu_us = (process_time_ns() - started) // 1000 if started else 0
-        self._channel.send(frames.ERROR, call, status, dumps(head), body, cpu_us, self._memory.peak())
+        used = getrusage(RUSAGE_SELF)
+        cpu_us = flags = 0
+        if before is not None:
+            cpu_us = int((used.ru_utime - before.ru_utime + used.ru_stime - before.ru_stime) * 1_000_000)
+            flags = frames.COMPUTED if used.ru_nvcsw == before.ru_nvcsw else 0
+        self._channel.send(kind, call, status, head, body, cpu_us, self._memory.peak(used), flags)
 
 
 def main(descriptor: int) -> None:
