@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from cli.errors import CommandError
+from cli.errors import CommandError, RefusedError
 
 _TOKEN_HEADER = "x-fn-admin-token"  # noqa: S105  a header's name
 _TIMEOUT_SECONDS = 330.0
@@ -33,6 +33,8 @@ class GatewayClient:
     def __init__(self, at: Address) -> None:
         """Talk to the gateway at this address; nothing is sent yet."""
         self._url = at.url.rstrip("/")
+        if urlsplit(self._url).scheme not in ("http", "https") or not urlsplit(self._url).hostname:
+            raise CommandError(f"--url {at.url}: write it as http://host:port")
         self._token = [(_TOKEN_HEADER, at.token)] if at.token else []
         try:
             # A proxy of the environment cannot know what is on this machine.
@@ -79,7 +81,8 @@ class GatewayClient:
         """Send a request to the `/_fn/*` API and return its JSON answer.
 
         Raises:
-            CommandError: the gateway cannot be reached, or says no; its own words are the text.
+            CommandError: the gateway cannot be reached.
+            RefusedError: it says no; its own words are the text.
         """
         pairs = [(name, str(value)) for name, value in (query or {}).items() if value not in (None, "")]
         content = None if body is None else json.dumps(body).encode()
@@ -92,7 +95,8 @@ class GatewayClient:
         found = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         if answer.is_error:
             said = str(found.get("error") or f"the gateway answered {answer.status_code}")
-            raise CommandError(f"{said}: {found['detail']}" if found.get("detail") else said)
+            text = f"{said}: {found['detail']}" if found.get("detail") else said
+            raise RefusedError(text, status=answer.status_code, answer=found)
         return found
 
 

@@ -19,11 +19,11 @@ def jobs_submit(
     query: Query = None,
     header: Header = None,
     param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", help="Path parameter name=value; may be repeated.")
+        list[str] | None, typer.Option("--param", "-p", help="Path parameter; may be repeated.", metavar="NAME=VALUE")
     ] = None,
     route: Annotated[str, typer.Option("--route", help="One of the function's routes, when it has several.")] = "",
     runtime: Annotated[str, typer.Option("--runtime", help="Its runtime, when the name is in several.")] = "",
-    label: Annotated[str, typer.Option("--version", help="A version's label, as in v2.")] = "",
+    label: Annotated[str, typer.Option("--version", help="A version's label, as in v2.", metavar="LABEL")] = "",
     max_attempts: Annotated[int, typer.Option("--max-attempts", min=1, help="How often it is tried.")] = 1,
     retry_delay_ms: Annotated[
         int, typer.Option("--retry-delay-ms", min=0, help="Before the second try; later ones wait longer.")
@@ -34,7 +34,9 @@ def jobs_submit(
     token: Token = "",
     json: Json = False,
 ) -> None:
-    """Hand in a job: a call that is kept and tried until it ends. Prints its id.
+    """Hand in a job: a call that is kept and tried until it ends.
+
+    Prints its id; with --wait its result.
 
     \b
     Examples:
@@ -78,7 +80,9 @@ def jobs_get(job_id: JobId, url: Url = URL, token: Token = "", json: Json = Fals
 
 @app.command("result")
 def jobs_result(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
-    """Show what a job answered: the status on stderr, the body on stdout.
+    """Show what a job answered.
+
+    The status goes to stderr, the body to stdout; the exit code is 1 when the status is 400 or above, or none is there yet.
 
     \b
     Example:
@@ -121,7 +125,9 @@ def jobs_list(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json =
 
 @app.command("dead-letters")
 def jobs_dead_letters(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json = False) -> None:
-    """List what was given up: jobs after their last attempt, messages that could not be read; with the reason.
+    """List what was given up, with the reason.
+
+    That is jobs after their last attempt, and messages that could not be read.
 
     \b
     Examples:

@@ -8,12 +8,14 @@ from typing import Any
 
 from cli import output, request
 from cli.client import Address, GatewayClient
-from cli.errors import CommandError
+from cli.errors import CommandError, RefusedError
 from cli.invoke import show_body
 from cli.progress import progress
 
 _ENDED = frozenset({"done", "failed", "canceled"})
 _FIRST_ERROR_STATUS = 400
+_UNKNOWN = 404
+_WRONG_METHOD = 405
 _FIRST_POLL_SECONDS = 0.1
 _LONGEST_POLL_SECONDS = 1.0
 
@@ -64,7 +66,7 @@ class Submission:
 def submit(submission: Submission, *, at: Address, wait: bool, limit_seconds: float, json: bool) -> int:
     """Submit a job; with `wait`, follow it to its end and show its result. Return 1 when it did not end well."""
     with GatewayClient(at) as gateway:
-        job = gateway.ask("POST", "/_fn/jobs", body=submission.body())
+        job = _hand_in(gateway, submission)
         if not wait:
             if json:
                 output.as_json(job)
@@ -114,6 +116,21 @@ def show_result(gateway: GatewayClient, job_id: str, *, json: bool) -> int:
         output.remark(f"{found['status']}  {float(found.get('latency_ms') or 0):.1f} ms", fg=colour)
         show_body(_content(found))
     return 1 if failed else 0
+
+
+def _hand_in(gateway: GatewayClient, submission: Submission) -> dict[str, Any]:
+    """Submit a job, with one of the function's own methods when none was asked for."""
+    told = submission.body()
+    try:
+        return gateway.ask("POST", "/_fn/jobs", body=told)
+    except RefusedError as refusal:
+        allowed: Sequence[str] = refusal.answer.get("allowed_methods") or ()
+        if refusal.status == _UNKNOWN and not submission.version:
+            raise request.unknown(submission.name, gateway.ask("GET", "/_fn/catalog")) from None
+        if refusal.status != _WRONG_METHOD or submission.method or not allowed:
+            raise
+    method = request.choose_method(None, allowed, has_body="body" in told)
+    return gateway.ask("POST", "/_fn/jobs", body=told | {"method": method})
 
 
 def _content(found: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli import banner, output
+from cli import banner, output, request
 from cli.client import Address, GatewayClient
 from cli.output import Column, Row, field, moment
 
@@ -65,7 +65,10 @@ def schedules(*, at: Address, json: bool) -> int:
 
 
 def executions(*, at: Address, function: str, limit: int, json: bool) -> int:
-    """List the newest executions."""
+    """List the newest executions, of one function when it is given: its name, or its route."""
+    if function:
+        with GatewayClient(at) as gateway:
+            function = request.name_of(function, gateway.ask("GET", "/_fn/catalog"))
     return _list(at, "/_fn/executions", "executions", _EXECUTIONS, {"function": function, "limit": limit}, json=json)
 
 

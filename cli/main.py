@@ -27,6 +27,21 @@ app = typer.Typer(
 app.add_typer(job_commands.app, name="jobs")
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  the framework passes the option by position
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take what stands before any command; the text of `fnbus --help` is the app's own."""
+
+
 @app.command()
 def dev(
     folder: Annotated[Path, typer.Argument(help="Folder of functions.")] = Path(),
@@ -35,9 +50,10 @@ def dev(
     host: Host = "127.0.0.1",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that the services log.")] = False,
 ) -> None:
-    """Run the whole platform on this machine, and follow a folder of functions.
+    """Run the whole platform here, for a folder of functions.
 
-    Starts a NATS server, registry, scheduler, executor and gateway; Ctrl-C stops them all. State is kept between runs.
+    Starts a NATS server, registry, scheduler, executor and gateway, and follows what changes in the folder. Ctrl-C stops
+    them all; state is kept between runs.
 
     \b
     Examples:
@@ -55,7 +71,7 @@ def gateway() -> None:
 
     \b
     Example:
-      FNBUS_NATSURL=nats://10.0.0.1:4222 FNBUS_HTTP_PORT=8080 fnbus gateway
+      FNBUS_NATS_URL=nats://10.0.0.1:4222 FNBUS_HTTP_PORT=8080 fnbus gateway
     """
     from services.gateway.main import main as service
 
@@ -68,7 +84,7 @@ def registry() -> None:
 
     \b
     Example:
-      FNBUS_NATSURL=nats://10.0.0.1:4222 FNBUS_MONGOURL=mongodb://10.0.0.2 fnbus registry
+      FNBUS_NATS_URL=nats://10.0.0.1:4222 FNBUS_MONGO_URL=mongodb://10.0.0.2 fnbus registry
     """
     from services.registry.main import main as service
 
@@ -81,7 +97,7 @@ def executor() -> None:
 
     \b
     Example:
-      FNBUS_NATSURL=nats://10.0.0.1:4222 FNBUS_ISOLATION=required fnbus executor
+      FNBUS_NATS_URL=nats://10.0.0.1:4222 FNBUS_ISOLATION=required fnbus executor
     """
     from services.executor.main import main as service
 
@@ -94,7 +110,7 @@ def scheduler() -> None:
 
     \b
     Example:
-      FNBUS_NATSURL=nats://10.0.0.1:4222 FNBUS_MONGOURL=mongodb://10.0.0.2 fnbus scheduler
+      FNBUS_NATS_URL=nats://10.0.0.1:4222 FNBUS_MONGO_URL=mongodb://10.0.0.2 fnbus scheduler
     """
     from services.scheduler.main import main as service
 
@@ -108,14 +124,14 @@ def invoke(
     data: Data = None,
     query: Query = None,
     header: Header = None,
-    version: Annotated[str, typer.Option("--version", help="A version's label, as in v2.")] = "",
+    version: Annotated[str, typer.Option("--version", help="A version's label, as in v2.", metavar="LABEL")] = "",
     url: Url = URL,
     token: Token = "",
     json: Json = False,
 ) -> None:
-    """Call a function and show its answer: the status on stderr, the body on stdout.
+    """Call a function and show its answer.
 
-    The exit code is 1 when the status is 400 or above.
+    The status goes to stderr, the body to stdout; the exit code is 1 when the status is 400 or above.
 
     \b
     Examples:
@@ -148,7 +164,7 @@ def routes(url: Url = URL, token: Token = "", json: Json = False) -> None:
 
 @app.command()
 def schedules(url: Url = URL, token: Token = "", json: Json = False) -> None:
-    """List the schedules: when each fires next, and how it went last.
+    """List the schedules, when each fires next, how it went last.
 
     \b
     Examples:
@@ -163,15 +179,15 @@ def schedules(url: Url = URL, token: Token = "", json: Json = False) -> None:
 
 @app.command()
 def executions(
-    function: Annotated[str, typer.Option("--function", "-f", help="Only of this function.")] = "",
+    function: Annotated[str, typer.Option("--function", "-f", help="Only of this function.", metavar="NAME")] = "",
     limit: Limit = 20,
     url: Url = URL,
     token: Token = "",
     json: Json = False,
 ) -> None:
-    """List what ran lately: calls and attempts of jobs, with status, duration and error.
+    """List what ran lately: calls, and attempts of jobs.
 
-    With --json each one has what it wrote to stdout and stderr.
+    Each one with status, duration and error; with --json also with what it wrote to stdout and stderr.
 
     \b
     Examples:
@@ -192,9 +208,10 @@ def doctor(
     host: Host = "127.0.0.1",
     json: Json = False,
 ) -> None:
-    """Look at what a platform on this machine needs, and say how to get what is missing.
+    """Check what fnbus needs on this machine.
 
-    The exit code is 1 when something fails.
+    Says how to get what is missing, and what in a folder of functions does not work as written. The exit code is 1 when
+    something fails.
 
     \b
     Examples:

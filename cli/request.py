@@ -58,17 +58,9 @@ def route_of(name: str, catalog: Mapping[str, Any]) -> tuple[str, Sequence[str]]
     Raises:
         CommandError: there is none, or it has parameters, so that a name does not say where to call it.
     """
-    mapped: Mapping[str, Sequence[Mapping[str, Any]]] = catalog.get("mapped_routes") or {}
-    found = [
-        (pattern, list(target.get("methods") or ["GET"]))
-        for pattern, targets in mapped.items()
-        for target in targets
-        if name in (target.get("fn_name"), pattern.lstrip("/"))
-    ]
+    found = [(pattern, list(target.get("methods") or ["GET"])) for pattern, target in _targets(name, catalog)]
     if not found:
-        known = {str(target.get("fn_name")) for targets in mapped.values() for target in targets}
-        near = get_close_matches(name, sorted(known | {pattern.lstrip("/") for pattern in mapped}), n=1)
-        raise CommandError(f"there is no function {name}" + (f": did you mean {near[0]}?" if near else ": see `fnbus routes`"))
+        raise unknown(name, catalog)
     plain = [each for each in found if ":" not in each[0] and "*" not in each[0]]
     if not plain:
         raise CommandError(
@@ -77,12 +69,43 @@ def route_of(name: str, catalog: Mapping[str, Any]) -> tuple[str, Sequence[str]]
     return min(plain, key=lambda each: len(each[0]))
 
 
+def name_of(name: str, catalog: Mapping[str, Any]) -> str:
+    """Return the function's own name for a name that may be its route; a name that nothing has now is left as it is."""
+    names = {str(target.get("fn_name")) for _, target in _targets(name.strip("/"), catalog)}
+    return name if name in names or not names else min(names)
+
+
+def unknown(name: str, catalog: Mapping[str, Any]) -> CommandError:
+    """Return the error that says that there is no such function, and which one may have been meant."""
+    mapped = _mapped(catalog)
+    known = {str(target.get("fn_name")) for targets in mapped.values() for target in targets}
+    near = get_close_matches(name, sorted(known | {pattern.lstrip("/") for pattern in mapped}), n=1)
+    return CommandError(f"there is no function {name}" + (f": did you mean {near[0]}?" if near else ": see `fnbus routes`"))
+
+
 def choose_method(given: str | None, methods: Sequence[str], *, has_body: bool) -> str:
     """Return the method to use: the one asked for, else one that the route takes, POST first when there is a body."""
     if given:
         return given.upper()
     wanted = ("POST", "PUT", "PATCH", "GET", "DELETE") if has_body else ("GET", "POST", "PUT", "PATCH", "DELETE")
     return next((method for method in wanted if method in methods), "POST" if has_body else "GET")
+
+
+type _Target = Mapping[str, Any]
+
+
+def _mapped(catalog: Mapping[str, Any]) -> Mapping[str, Sequence[_Target]]:
+    return catalog.get("mapped_routes") or {}
+
+
+def _targets(name: str, catalog: Mapping[str, Any]) -> list[tuple[str, _Target]]:
+    """Return the routes of what has this name, or this route without its slash."""
+    return [
+        (pattern, target)
+        for pattern, targets in _mapped(catalog).items()
+        for target in targets
+        if name in (target.get("fn_name"), pattern.lstrip("/"))
+    ]
 
 
 def _example(pattern: str) -> str:

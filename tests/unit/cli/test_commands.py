@@ -1,6 +1,7 @@
 """The command as a person types it, against a gateway that is a few lines here: what is sent, printed and returned."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,18 @@ from typing import Any
 import pytest
 
 from cli.main import app, main
+from libs.settings import ServiceSettings
+from services.executor.settings import ExecutorSettings
+from services.gateway.settings import GatewaySettings
+from services.registry.settings import RegistrySettings
+from services.scheduler.settings import SchedulerSettings
+
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "gateway": GatewaySettings,
+    "registry": RegistrySettings,
+    "executor": ExecutorSettings,
+    "scheduler": SchedulerSettings,
+}
 
 JOB = {
     "id": "job-1",
@@ -177,6 +190,31 @@ def test_submit_leaves_out_what_was_not_typed(gateway: FakeGateway, monkeypatch:
     assert json.loads(gateway.asked[-1][2]) == {"name": "report", "max_attempts": 1, "retry_delay_ms": 1000}
 
 
+def test_submit_takes_one_of_the_function_s_methods_when_none_was_asked_for(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal: dict[str, Any] = {"error": "method not allowed", "allowed_methods": ["POST", "PUT"]}
+    gateway.on("POST /_fn/jobs", (405, refusal), (201, JOB))
+    assert _run(monkeypatch, "jobs", "submit", "report", "--url", gateway.url) == 0
+    assert json.loads(gateway.asked[-1][2])["method"] == "POST"
+
+
+def test_submit_names_the_function_that_may_be_meant_when_there_is_none(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /_fn/jobs", (404, {"error": "unknown function or version"}))
+    gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/report": [{"fn_name": "report", "methods": ["GET"]}]}}))
+    assert _run(monkeypatch, "jobs", "submit", "reprot", "--url", gateway.url) == 1
+    assert capfd.readouterr().err.strip() == "fnbus: there is no function reprot: did you mean report?"
+
+
+def test_executions_are_found_by_a_function_s_route(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/hello": [{"fn_name": "get.hello.py", "methods": ["GET"]}]}}))
+    gateway.on("GET /_fn/executions", (200, {"executions": []}))
+    assert _run(monkeypatch, "executions", "-f", "hello", "--url", gateway.url) == 0
+    assert gateway.asked[-1][0] == "GET /_fn/executions?function=get.hello.py&limit=20"
+
+
 def test_submit_follows_the_job_to_its_result_when_it_is_to_wait(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -310,6 +348,32 @@ def test_help_of_every_command_has_an_example(
     shown = capfd.readouterr().out
     assert "Example" in shown
     assert f"fnbus {command}" in shown
+
+
+@pytest.mark.parametrize("group", [(), ("jobs",)], ids=["fnbus", "fnbus jobs"])
+def test_help_shows_the_whole_summary_of_every_command(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert _run(monkeypatch, *group, "--help") == 0
+    summaries = capfd.readouterr().out.partition("Commands:")[2].splitlines()
+    assert len(summaries) > 5
+    assert not [line for line in summaries if line.endswith("...")]
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_help_of_a_service_names_settings_that_it_has(
+    service: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, service, "--help") == 0
+    named = set(re.findall(r"FNBUS_\w+(?==)", capfd.readouterr().out))
+    assert named
+    assert named <= {f"FNBUS_{field.upper()}" for field in SETTINGS[service].model_fields}
+
+
+def test_version_can_be_asked_as_an_option(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "--version") == 0
+    assert capfd.readouterr().out.startswith("fnbus ")
 
 
 def test_version_loads_no_client_and_no_service() -> None:
