@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from libs.messages.calls import FailureCode, ReplyKind
-from libs.messages.executions import Execution
+from libs.messages.executions import ExecutionRow
 from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.boot import Boot, StartError
@@ -51,7 +51,7 @@ class Dispatch:
         limits: Limits,
         boot: Boot,
         catalogue: Catalogue,
-        record: Callable[[Execution], None],
+        record: Callable[[ExecutionRow], None],
         tracer: Tracing,
         max_body_bytes: int,
     ) -> None:

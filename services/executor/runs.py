@@ -1,6 +1,6 @@
 """One run of a function on its way through the executor, and the pure parts of what is made of it.
 
-A call and an attempt of a job are the same here: a version, a budget, a head and a body go in; a `Reply` and an `Execution`
+A call and an attempt of a job are the same here: a version, a budget, a head and a body go in; a `Reply` and an `ExecutionRow`
 come out.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from libs.messages.calls import FailureCode, Reply, ReplyKind
-from libs.messages.executions import Execution, ExecutionKind
+from libs.messages.executions import ExecutionKind, ExecutionRow
 from libs.telemetry import tracing
 from libs.telemetry.tracing import TraceContext, Tracing
 from services.executor.catalogue import VersionKey
@@ -231,33 +231,36 @@ def reply(result: Result, times: Stages, *, executor: str, free: int) -> Reply:
     )
 
 
-def execution(run: Run, result: Result, times: Stages, *, executor: str) -> Execution:
+def execution(run: Run, result: Result, times: Stages, *, executor: str) -> ExecutionRow:
     """Return the record of a run."""
-    return Execution(
-        id=run.id,
-        namespace=run.key.namespace,
-        runtime=run.key.runtime,
-        function=run.key.function,
-        version=run.label,
-        digest=run.key.digest,
-        kind=run.kind,
-        executor=executor,
-        started_at=datetime.fromtimestamp(run.received_ns / 1e9, UTC),
-        status=result.status,
-        code=result.code,
-        error=result.error,
-        cold=times.cold,
-        queue_us=times.queue_us,
-        cold_us=times.cold_us,
-        run_us=times.run_us,
-        cpu_us=result.cpu_us,
-        peak_kib=result.peak_kib,
-        bytes_in=len(run.body),
-        bytes_out=len(result.body),
-        stdout=result.output.stdout,
-        stderr=result.output.stderr,
-        truncated=result.output.truncated,
-        trace_id=run.traceparent[3:35],
+    key, output = run.key, result.output
+    return ExecutionRow.of_fields(
+        {
+            "id": run.id,
+            "namespace": key.namespace,
+            "runtime": key.runtime,
+            "function": key.function,
+            "version": run.label,
+            "digest": key.digest,
+            "kind": run.kind,
+            "executor": executor,
+            "started_at": datetime.fromtimestamp(run.received_ns / 1e9, UTC),
+            "status": result.status,
+            "code": result.code,
+            "error": result.error,
+            "cold": times.cold,
+            "queue_us": times.queue_us,
+            "cold_us": times.cold_us,
+            "run_us": times.run_us,
+            "cpu_us": result.cpu_us,
+            "peak_kib": result.peak_kib,
+            "bytes_in": len(run.body),
+            "bytes_out": len(result.body),
+            "stdout": output.stdout,
+            "stderr": output.stderr,
+            "truncated": output.truncated,
+            "trace_id": run.traceparent[3:35],
+        }
     )
 
 

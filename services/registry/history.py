@@ -4,26 +4,21 @@ Executors append what ran in batches; a durable consumer brings them here at the
 its store never blocks a call: the stream waits, within its bound. What is asked for later is in `handlers`, what is
 forgotten in `retention`.
 
-At full load thousands of executions a second pass, on cores that calls need, so an execution that looks exactly as this
-version writes it is taken over as the map that it is; only another one is parsed field by field. It is kept as the bytes
-that would cross the bus, beside the few fields that are searched for.
+At full load thousands of executions a second pass, on cores that calls need. So they are stored as the bytes that came, beside
+the few fields that are searched for, and only parsed when somebody asks for them.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, cast
-
-import msgpack
+from typing import Any
 
 from libs import errors
 from libs.bus import port, streams
 from libs.clock import Clock
 from libs.messages import codec, subjects
-from libs.messages.codec import record
-from libs.messages.executions import Execution, ExecutionKind
+from libs.messages.executions import Execution, ExecutionBatch
 from libs.messages.jobs import DeadLetter
 from libs.storage.port import Collection, Document, Index, Store
 from services.registry.metrics import Metrics
@@ -46,33 +41,6 @@ _MAX_DELIVERIES = 5
 """Tries of a batch that fails for an unknown reason."""
 _ENVELOPE_BYTES = 4096
 """Room for what a dead letter says besides the bytes it carries."""
-
-
-@record()
-class RawBatch:
-    """`ExecutionBatch` with its executions left as they came."""
-
-    executor: str
-    executions: Any
-
-
-_SAMPLE = codec.to_document(
-    Execution(
-        id="",
-        namespace="",
-        runtime="",
-        function="",
-        version="",
-        digest="",
-        kind=ExecutionKind.CALL,
-        executor="",
-        started_at=datetime.now(UTC),
-        status=0,
-    )
-)
-_NAMES = tuple(_SAMPLE)
-_TYPES = tuple(map(type, _SAMPLE.values()))
-_VERSION = _SAMPLE[codec.VERSION_FIELD]
 
 
 class History:
@@ -203,26 +171,16 @@ def parse(data: bytes) -> list[Document]:
     Raises:
         codec.MalformedMessageError: it is not one.
     """
-    batch = codec.decode(RawBatch, data)
-    if not isinstance(batch.executions, list):
-        raise codec.MalformedMessageError(record="ExecutionBatch", where="executions", fault="expected a list")
-    return [_document(item) for item in cast("list[Any]", batch.executions)]
-
-
-def _document(item: Any) -> Document:
-    if type(item) is not dict:
-        raise codec.MalformedMessageError(record="Execution", where="", fault="expected a map")
-    found = cast("dict[str, Any]", item)
-    written_here = tuple(found) == _NAMES and tuple(map(type, found.values())) == _TYPES
-    if not written_here or found[codec.VERSION_FIELD] != _VERSION:
-        found = codec.to_document(codec.from_document(Execution, found))
-    return {
-        "_id": found["id"],
-        "namespace": found["namespace"],
-        "function": found["function"],
-        "started_at": found["started_at"],
-        "execution": msgpack.packb(found, datetime=True),
-    }
+    return [
+        {
+            "_id": row.id,
+            "namespace": row.namespace,
+            "function": row.function,
+            "started_at": row.started_at,
+            "execution": row.packed,
+        }
+        for row in codec.decode(ExecutionBatch, data).rows()
+    ]
 
 
 def execution_of(document: Document) -> Execution:

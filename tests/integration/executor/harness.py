@@ -201,7 +201,7 @@ class Platform:
 
     async def _listen(self) -> None:
         def on_batch(data: bytes) -> None:
-            self.executions += codec.decode(ExecutionBatch, data).executions
+            self.executions += [row.execution() for row in codec.decode(ExecutionBatch, data).rows()]
 
         await self.bus.subscribe(subjects.EXECUTION_FINISHED, lambda message: on_batch(message.data))
         await self.bus.subscribe(

@@ -9,7 +9,15 @@ from libs.bus import rpc
 from libs.bus.port import ConsumerSpec, Delivery
 from libs.messages import codec, subjects
 from libs.messages.catalog import Problem
-from libs.messages.executions import Execution, ExecutionBatch, ExecutionGet, ExecutionKind, ExecutionList, Executions
+from libs.messages.executions import (
+    Execution,
+    ExecutionBatch,
+    ExecutionGet,
+    ExecutionKind,
+    ExecutionList,
+    ExecutionRow,
+    Executions,
+)
 from libs.messages.jobs import DeadLetter
 from libs.testing.wait import eventually
 from tests.integration.registry.stand import Stand
@@ -88,7 +96,7 @@ async def test_registry_says_what_does_not_work_and_serves_the_rest(stand: Stand
 
 
 async def test_registry_keeps_history_and_dead_letters_garbage(stand: Stand) -> None:
-    batch = codec.encode(ExecutionBatch(executor="one", executions=(execution("a"), execution("b"))))
+    batch = codec.encode(ExecutionBatch(executor="one", executions=[ExecutionRow.of(execution(each)) for each in ("a", "b")]))
     await stand.bus.append(subjects.EXECUTION_FINISHED, b"\xc1 garbage")
     await stand.bus.append(subjects.EXECUTION_FINISHED, batch)
 
@@ -177,7 +185,7 @@ async def test_registry_outlives_its_store(mongo_stand: Stand) -> None:
     with pytest.raises(errors.TemporaryError):
         await listed(stand)
     await stand.bus.append(
-        subjects.EXECUTION_FINISHED, codec.encode(ExecutionBatch(executor="one", executions=(execution("a"),)))
+        subjects.EXECUTION_FINISHED, codec.encode(ExecutionBatch(executor="one", executions=[ExecutionRow.of(execution("a"))]))
     )
     stand.save("get.hello.py", "two")
 

@@ -10,7 +10,7 @@ from libs.bus import streams
 from libs.bus.memory import MemoryBroker, MemoryBus
 from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode, Reply, ReplyKind
-from libs.messages.executions import Execution, ExecutionBatch, ExecutionKind
+from libs.messages.executions import Execution, ExecutionBatch, ExecutionKind, ExecutionRow
 from libs.messages.jobs import JobEvent
 from libs.testing.wait import eventually
 from services.executor import policy, records
@@ -29,6 +29,7 @@ RECORD = Execution(
     started_at=datetime(2026, 1, 1, tzinfo=UTC),
     status=200,
 )
+ROW = ExecutionRow.of(RECORD)
 
 
 class Registry:
@@ -50,7 +51,7 @@ async def test_records_go_together() -> None:
     made = Records(bus=bus, executor="e")
     loop = asyncio.create_task(made.run())
     for _ in range(10):
-        made.add(RECORD)
+        made.add(ROW)
     await eventually(lambda: registry.batches)
     loop.cancel()
     assert [len(batch.executions) for batch in registry.batches] == [10]
@@ -61,7 +62,7 @@ async def test_records_wait_while_the_bus_is_away() -> None:
     bus = MemoryBus(broker)
     await registry.listen(bus)
     made = Records(bus=bus, executor="e")
-    made.add(RECORD)
+    made.add(ROW)
     broker.stop()
     assert not await made.flush()
     broker.start()
@@ -73,7 +74,7 @@ async def test_records_beyond_the_bound_are_dropped_and_counted(monkeypatch: pyt
     monkeypatch.setattr(records, "MAX_WAITING", 3)
     made = Records(bus=MemoryBus(), executor="e")
     for _ in range(5):
-        made.add(RECORD)
+        made.add(ROW)
     assert made.dropped == 2
 
 
@@ -83,7 +84,7 @@ async def test_records_with_long_logs_are_spread_over_messages_that_fit() -> Non
     await registry.listen(bus)
     made = Records(bus=bus, executor="e")
     for _ in range(10):
-        made.add(dataclasses.replace(RECORD, stdout="x" * 64 * 1024))
+        made.add(ExecutionRow.of(dataclasses.replace(RECORD, stdout="x" * 64 * 1024)))
     assert await made.flush()
     await eventually(lambda: sum(len(batch.executions) for batch in registry.batches) == 10)
     assert made.dropped == 0

@@ -3,11 +3,12 @@
 from typing import Any
 
 from libs.messages.calls import FailureCode, ReplyKind
-from libs.messages.executions import ExecutionKind
+from libs.messages.executions import ExecutionKind, ExecutionRow
 from libs.telemetry import tracing
 from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.catalogue import VersionKey
+from services.executor.output import Output
 from services.executor.runs import Result, Run
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -53,6 +54,17 @@ def tell(made: Run, result: Result) -> dict[str, dict[str, Any]]:
 def test_stages_add_up_to_the_whole_time() -> None:
     times = runs.stages(run(), 100.25)
     assert (times.queue_us, times.cold_us, times.run_us, times.cold) == (62_500, 62_500, 125_000, True)
+
+
+def test_execution_is_packed_as_the_codec_packs_it() -> None:
+    made = run()
+    result = Result(status=418, body=b"tea", cpu_us=7, peak_kib=9, error="ü", output=Output("out", "err", truncated=True))
+    row = runs.execution(made, result, runs.stages(made, 100.25), executor="e")
+    execution = row.execution()
+    assert ExecutionRow.of(execution) == row
+    assert (execution.status, execution.bytes_out, execution.stdout, execution.truncated) == (418, 3, "out", True)
+    assert execution.trace_id == "0af7651916cd43dd8448eb211c80319c"
+    assert execution.started_at.timestamp() == 5.0
 
 
 def test_spans_follow_each_other_below_the_one_that_asked() -> None:

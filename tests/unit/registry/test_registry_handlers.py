@@ -11,7 +11,15 @@ from libs import errors
 from libs.bus import rpc
 from libs.bus.memory import MemoryBroker, MemoryBus
 from libs.messages import codec, subjects
-from libs.messages.executions import Execution, ExecutionBatch, ExecutionGet, ExecutionKind, ExecutionList, Executions
+from libs.messages.executions import (
+    Execution,
+    ExecutionBatch,
+    ExecutionGet,
+    ExecutionKind,
+    ExecutionList,
+    ExecutionRow,
+    Executions,
+)
 from libs.storage.memory import MemoryStore
 from services.registry import history
 from services.registry.handlers import Handlers
@@ -39,7 +47,8 @@ def execution(number: int, *, function: str = "hello", namespace: str = "default
 async def holding(*executions: Execution) -> MemoryStore:
     store = MemoryStore()
     await store.ensure(EXECUTIONS)
-    await store.insert_many(EXECUTIONS, history.parse(codec.encode(ExecutionBatch(executor="one", executions=executions))))
+    batch = ExecutionBatch(executor="one", executions=list(map(ExecutionRow.of, executions)))
+    await store.insert_many(EXECUTIONS, history.parse(codec.encode(batch)))
     return store
 
 
