@@ -13,7 +13,9 @@ type AsgiHeaders = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain")
-_DROPPED = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "date", "server"})
+_FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "date", "server")
+_OURS = ("x-request-id", "traceparent", "x-fastfn-function-state", "x-fastfn-warmed", "x-fastfn-warming")
+_DROPPED = frozenset((*_FRAMING, *_OURS))
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _CACHED_HEAD_BYTES = 512

@@ -6,7 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from libs.testing.beacon import Beacon, running_beacon
 from libs.testing.cluster import Cluster, running_cluster
+from libs.testing.hostile import FUNCTIONS, write
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "functions"
 
@@ -22,4 +24,27 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cl
 async def client(platform: Cluster) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the platform's gateway."""
     async with httpx.AsyncClient(base_url=platform.url, timeout=20) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def hostile(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """Everything, serving functions that break all rules; shared, so no test may leave it worse than it was."""
+    folder = write(tmp_path_factory.mktemp("functions"), FUNCTIONS)
+    async with running_cluster(tmp_path_factory.mktemp("hostile"), folder) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def http(hostile: Cluster) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the hostile platform's gateway."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=hostile.url, timeout=60, limits=limits) as made:
+        yield made
+
+
+@pytest.fixture
+async def beacon() -> AsyncIterator[Beacon]:
+    """Where handlers of the hostile platform report."""
+    async with running_beacon() as made:
         yield made
