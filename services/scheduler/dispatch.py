@@ -21,6 +21,7 @@ from libs.messages.catalog import FunctionEntry, Retry, VersionEntry
 from libs.messages.jobs import (
     TERMINAL,
     CancelJob,
+    Claim,
     ClaimJobs,
     DeadLetter,
     JobEvent,
@@ -168,28 +169,27 @@ class Dispatch:
     async def claim(self, wanted: ClaimJobs) -> tuple[bool, ...]:
         """Decide for each claim whether its executor is to run it; a True has been written down."""
         now = self._clock.now()
-        known = await self._store.get_many(claim.job_id for claim in wanted.claims)
+        known = await self._store.recall(claim.job_id for claim in wanted.claims)
 
-        async def decide(at: int) -> bool:
-            claim = wanted.claims[at]
+        async def decide(claim: Claim) -> bool:
+            def claimed(job: Job) -> Job | None:
+                return jobs.claim(job, claim, executor=wanted.executor, now=now)
+
             found = known.get(claim.job_id)
-            claimed = found and jobs.claim(found.job, claim, executor=wanted.executor, now=now)
-            if not (found and claimed):
-                return False
-            try:
-                await self._store.save(claimed, revision=found.revision)
-            except storage_port.RevisionConflictError:
-                again = await self._store.update(
-                    claim.job_id, lambda job: jobs.claim(job, claim, executor=wanted.executor, now=now)
-                )
-                return again is not None
-            return True
+            if found is not None and (job := claimed(found.job)) is not None:
+                try:
+                    await self._store.save(job, revision=found.revision)
+                except storage_port.RevisionConflictError:
+                    pass
+                else:
+                    return True
+            return await self._store.update(claim.job_id, claimed) is not None
 
-        return tuple(await asyncio.gather(*map(decide, range(len(wanted.claims)))))
+        return tuple(await asyncio.gather(*map(decide, wanted.claims)))
 
     async def record(self, outcomes: Sequence[Outcome]) -> tuple[bool, ...]:
         """Write down each outcome; False for one that did not count. Returns when all are stored."""
-        known = await self._store.get_many(outcome.job_id for outcome in outcomes)
+        known = await self._store.recall(outcome.job_id for outcome in outcomes)
         return tuple(await asyncio.gather(*(self._record(outcome, known.get(outcome.job_id)) for outcome in outcomes)))
 
     async def cancel(self, job_id: str) -> Job:
@@ -241,6 +241,10 @@ class Dispatch:
     async def _after(self, job: Job, now: datetime) -> Job:
         """Return a waiting job: free when the earlier run has ended, skipped when it waited long enough."""
         earlier = await self._store.get(job.after)
+        while earlier is not None and earlier.job.state is JobState.CANCELED and earlier.job.after:
+            # It never ran; what it waited for may go on.
+            job = replace(job, after=earlier.job.after)
+            earlier = await self._store.get(job.after)
         if earlier is None or earlier.job.state in TERMINAL:
             return replace(job, after="", hold_until=None)
         if job.hold_until is not None and now >= job.hold_until:
@@ -256,7 +260,11 @@ class Dispatch:
             trace = tracing.start().header()
             ending = jobs.finish(found.job, outcome, now=now, keep=self._keep, chance=self._chance, trace=trace)
             if ending is None:
-                return False
+                anew = await self._store.get(outcome.job_id)
+                if anew is None or anew.revision == found.revision:
+                    return False
+                found = anew
+                continue
             try:
                 await self._store.save_ending(ending, revision=found.revision, letter=self._letter(ending, outcome.head))
             except storage_port.RevisionConflictError:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -12,7 +13,7 @@ from libs.bus import rpc, streams
 from libs.bus.memory import MemoryBus
 from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode
-from libs.messages.catalog import Retry, Schedule
+from libs.messages.catalog import Policy, Retry, Schedule, VersionEntry
 from libs.messages.jobs import (
     DeadLetterList,
     DeadLetters,
@@ -28,6 +29,7 @@ from libs.messages.jobs import (
     ScheduleViews,
 )
 from libs.testing.wait import eventually
+from services.scheduler import jobs
 from tests.integration.scheduler.scripted import Platform, submission
 
 
@@ -186,6 +188,35 @@ async def test_tick_is_tried_again_by_its_schedule_s_own_rule(platform: Platform
     retry = Retry(max_attempts=2, base_delay_seconds=0.01, max_delay_seconds=0.01)
     await platform.deploy("tick", schedule=Schedule(every_seconds=1, retry=retry))
     await eventually(lambda: any(event.attempt == 2 for event in executor.runs))
+
+
+async def test_tick_waits_for_the_run_that_goes_on_when_the_one_between_was_skipped(platform: Platform) -> None:
+    replica = await platform.scheduler()
+    replica.kill()  # what is due is looked at by hand
+    version = VersionEntry(label="default", digest="d", bundle="b", entrypoint="handler.py", policy=Policy())
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [start + timedelta(seconds=each) for each in range(3)]
+    for nominal, hold in zip(times, (60, 0, 60), strict=True):
+        await replica.dispatch.tick(
+            key="tick",
+            nominal=nominal,
+            request=submission().request,
+            version=version,
+            retry=None,
+            trigger={},
+            hold=timedelta(seconds=hold),
+        )
+    going_on, skipped, waiting = (jobs.tick_id("tick", nominal) for nominal in times)
+
+    async def now_waits_for() -> str | None:
+        await replica.dispatch.publish_due()
+        found = await replica.store.get(waiting)
+        return found.job.after if found and found.job.after != skipped else None
+
+    assert await eventually(now_waits_for) == going_on
+    found = await replica.store.get(skipped)
+    assert found is not None
+    assert (found.job.state, found.job.last_error) == (JobState.CANCELED, "skipped: the previous run was still going")
 
 
 async def test_schedule_stops_when_its_function_is_removed(platform: Platform) -> None:
