@@ -267,7 +267,7 @@ class _Walk:
             self._drafts.say(path, f"is not mapped: {error}")
             return
         if found == ("/",):
-            self._drafts.say(path, "is not mapped: no file has the route /; home.route in the root's fn.config.json sets it")
+            self._drafts.say(path, "is not mapped: a file cannot have the route /")
         owner, version = self._versions.get(path, ((parsed.runtime, path, path), DEFAULT))
         methods = (parsed.method,) if parsed.method else scope.policy.methods or ("GET",)
         draft = self._drafts.add(owner, file_route=owner[1] == path, routed_by_file=True)

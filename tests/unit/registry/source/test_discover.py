@@ -118,7 +118,7 @@ def test_file_is_mapped_by_its_name(path: str, expected: set[str]) -> None:
         ("hello.lua", "lua is not supported yet"),
         ("go/x/handler.go", "go is not supported yet"),
         ("console/x.py", "reserved"),
-        ("index.js", "no file has the route /"),
+        ("index.js", "a file cannot have the route /"),
         ("[[id]].py", "is not [name]"),
         ("[[...a]]/[[...b]].py", "only one part"),
     ],
