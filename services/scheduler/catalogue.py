@@ -43,6 +43,9 @@ class Catalogue:
 
     async def wait_for(self, key: FunctionKey, label: str, *, within: float) -> tuple[FunctionEntry, VersionEntry] | None:
         """As `version`, waiting a moment for a function that the asker may have heard of first."""
+        found = self.version(key, label)
+        if found is not None:
+            return found
         try:
             async with asyncio.timeout(within):
                 while (found := self.version(key, label)) is None:

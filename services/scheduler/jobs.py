@@ -211,13 +211,13 @@ def retry_delay(retry: Retry, attempt: int, chance: random.Random) -> float:
 
 
 def view(job: Job) -> JobView:
-    """Return the job as its owner sees it."""
+    """Return the job as its owner sees it: without what was sent to the function, or a few large ones would fill a message."""
     return JobView(
         id=job.id,
         state=job.state,
         created_at=job.created_at,
         updated_at=job.updated_at,
-        request=replace(job.request, body=b""),
+        request=replace(job.request, body=b"", params={}, query={}, headers={}, user_context=None),
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         retry_delay_ms=round(job.retry.base_delay_seconds * 1000),

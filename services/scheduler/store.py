@@ -1,11 +1,17 @@
-"""Jobs, results and dead letters in the document store: records in, records out."""
+"""Jobs, results and dead letters in the document store: records in, records out.
 
+A job's document is the job as bytes beside the few fields that are looked for. A live job is also remembered as it was
+written last, so that its claim and its outcome need not read it: compare-and-set on the revision tells when another replica
+has written it since.
+"""
+
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from libs.messages import codec
-from libs.messages.jobs import DeadLetter, JobState
+from libs.messages.jobs import TERMINAL, DeadLetter, JobState
 from libs.storage import port
 from libs.storage.port import Collection, Index, Where
 from services.scheduler.jobs import Ending, Job
@@ -24,6 +30,9 @@ DEAD_LETTERS = Collection("dead_letters", indexes=(Index(("at",)), Index(("expir
 SCHEDULES = Collection("schedules")
 
 _TRIES = 20
+_REMEMBERED_JOBS = 4096
+_REMEMBERED_BODY_BYTES = 4096
+"""Bounds what is remembered to some ten MiB."""
 
 
 class StoredJob(NamedTuple):
@@ -38,6 +47,7 @@ class JobStore:
 
     def __init__(self, store: port.Store) -> None:
         self._store = store
+        self._written: OrderedDict[str, StoredJob] = OrderedDict()
 
     async def prepare(self) -> None:
         """Create what is missing in the database."""
@@ -51,17 +61,26 @@ class JobStore:
             port.DuplicateKeyError: there is one of that id.
         """
         await self._store.insert(JOBS, _document(job))
+        self._remember(job, revision=1)
 
     async def get(self, job_id: str) -> StoredJob | None:
         """Return a job by id."""
         document = await self._store.get(JOBS, job_id)
         return _stored(document) if document else None
 
-    async def get_many(self, ids: Iterable[str]) -> dict[str, StoredJob]:
-        """Return the jobs of these ids that exist."""
-        wanted = sorted(set(ids))
-        documents = await self._store.find(JOBS, (Where("_id", "in", wanted),), limit=len(wanted))
-        return {stored.job.id: stored for stored in map(_stored, documents)}
+    async def recall(self, ids: Iterable[str]) -> dict[str, StoredJob]:
+        """Return the jobs of these ids that exist, as this replica knows them.
+
+        Another replica may have written one since. To go by it is safe where `save` follows, which then conflicts; who would
+        turn something down because of it reads it anew.
+        """
+        wanted = set(ids)
+        found = {job_id: known for job_id in wanted if (known := self._written.get(job_id)) is not None}
+        missing = sorted(wanted - found.keys())
+        if missing:
+            documents = await self._store.find(JOBS, (Where("_id", "in", missing),), limit=len(missing))
+            found |= {stored.job.id: stored for stored in map(_stored, documents)}
+        return found
 
     async def save(self, job: Job, *, revision: int) -> int:
         """Write a job that was read at `revision`; return its new revision.
@@ -69,7 +88,14 @@ class JobStore:
         Raises:
             port.RevisionConflictError: somebody else was first.
         """
-        return await self._store.replace(JOBS, _document(job), revision=revision)
+        try:
+            written = await self._store.replace(JOBS, _document(job), revision=revision)
+        except BaseException:
+            # Somebody else was first, or nobody knows whether it has been written.
+            self._written.pop(job.id, None)
+            raise
+        self._remember(job, revision=written)
+        return written
 
     async def save_ending(self, ending: Ending, *, revision: int, letter: DeadLetter | None) -> None:
         """Write what an outcome made of a job: a large result first, the job, then its dead letter.
@@ -166,17 +192,29 @@ class JobStore:
         """Return when the database answers."""
         await self._store.ping()
 
+    def _remember(self, job: Job, *, revision: int) -> None:
+        self._written.pop(job.id, None)
+        if job.state in TERMINAL or len(job.request.body) > _REMEMBERED_BODY_BYTES:
+            return
+        self._written[job.id] = StoredJob(job, revision)
+        if len(self._written) > _REMEMBERED_JOBS:
+            self._written.popitem(last=False)
+
 
 def _document(job: Job) -> port.Document:
-    document = codec.to_document(job)
-    document["_id"] = document.pop("id")
-    return document
+    return {
+        "_id": job.id,
+        "created_at": job.created_at,
+        "state": job.state.value,
+        "due_at": job.due_at,
+        "schedule": job.schedule,
+        "expires_at": job.expires_at,
+        "job": codec.encode(job),
+    }
 
 
 def _stored(document: port.Document) -> StoredJob:
-    values: dict[str, Any] = dict(document)
-    values["id"] = values.pop("_id")
-    return StoredJob(codec.from_document(Job, values), document["revision"])
+    return StoredJob(codec.decode(Job, document["job"]), document["revision"])
 
 
 def _without_version(document: port.Document) -> port.Document:

@@ -15,6 +15,8 @@ from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Policy, Retry, Schedule, VersionEntry
 from libs.messages.jobs import (
+    Claim,
+    ClaimJobs,
     DeadLetterList,
     DeadLetters,
     JobCancel,
@@ -256,3 +258,23 @@ async def test_many_jobs_at_once_end_once_each(platform: Platform) -> None:
     for view in views:
         assert (await ended(platform, view.id)).state is JobState.DONE
     assert Counter(event.job_id for event in executor.runs) == {view.id: 1 for view in views}
+
+
+async def test_each_step_of_a_job_may_be_another_replica_s(platform: Platform) -> None:
+    first, second = (await platform.scheduler()).dispatch, (await platform.scheduler()).dispatch
+    job = await first.submit(submission(max_attempts=2, retry_delay_ms=0), "")
+
+    def claims(attempt: int) -> ClaimJobs:
+        return ClaimJobs(executor="e", claims=(Claim(job_id=job.id, attempt=attempt, sequence=attempt),))
+
+    def outcome(attempt: int, status: int) -> Outcome:
+        return Outcome(job_id=job.id, attempt=attempt, sequence=attempt, status=status)
+
+    # Whoever is asked remembers the job as it was before the other one's step.
+    assert await second.claim(claims(1)) == (True,)
+    assert await first.record([outcome(1, 500)]) == (True,)
+    assert await second.claim(claims(2)) == (True,)
+    assert await first.claim(ClaimJobs(executor="e", claims=(Claim(job_id=job.id, attempt=2, sequence=9),))) == (False,)
+    assert await first.record([outcome(2, 200)]) == (True,)
+    assert await second.record([outcome(2, 500)]) == (False,)
+    assert (await ended(platform, job.id)).state is JobState.DONE
