@@ -53,7 +53,7 @@ class Table:
 
     def columns(self, document: Document) -> tuple[Column, ...]:
         """Return the columns of the indexed fields."""
-        return tuple(column(document.get(field)) for field in self.fields)
+        return tuple([column(document.get(field)) for field in self.fields])
 
 
 def table_of(collection: Collection) -> Table:
@@ -107,6 +107,8 @@ def declared(field: str) -> str:
 
 def column(value: Any) -> Column:
     """Return a single value as a column that sorts as `values.order` does."""
+    if type(value) is str:  # the usual case by far
+        return value
     match value:
         case None:
             return NONE

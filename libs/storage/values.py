@@ -56,9 +56,10 @@ def stored(collection: Collection, document: Document, *, revision: int) -> Docu
     if type(copy.get("_id")) is not str:
         raise InvalidDocumentError("_id", "must be text")
     copy["revision"] = revision
-    for field in indexed(collection):
-        if isinstance(copy.get(field), list | dict):
-            raise InvalidDocumentError(field, "an indexed field must be a single value")
+    for index in collection.indexes:
+        for field in index.fields:
+            if isinstance(copy.get(field), (list, dict)):
+                raise InvalidDocumentError(field, "an indexed field must be a single value")
     return copy
 
 
@@ -171,6 +172,8 @@ def _copy(value: Any, where: str) -> Any:  # noqa: C901  one case per kind of va
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise InvalidDocumentError(where, "a datetime must have a time zone")
+        if value.tzinfo is UTC:
+            return value.replace(microsecond=value.microsecond // 1000 * 1000)
         return from_ms(to_ms(value))
     raise InvalidDocumentError(where, f"{kind.__name__} is not a type that every store can hold")
 
@@ -180,7 +183,10 @@ def _copy_map(value: dict[Any, Any], where: str) -> dict[str, Any]:
     for key, item in value.items():
         if not isinstance(key, str):
             raise InvalidDocumentError(where, f"a key must be text, not {type(key).__name__}")
-        copy[_copy_text(key, where)] = _copy(item, f"{where}.{key}" if where else key)
+        kind = cast("type[Any]", type(item))
+        if not (kind is bytes or (kind is str and item.isascii())):  # most values are these, and need no copy
+            item = _copy(item, f"{where}.{key}" if where else key)
+        copy[key if type(key) is str and key.isascii() else _copy_text(key, where)] = item
     return copy
 
 
