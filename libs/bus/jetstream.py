@@ -1,8 +1,8 @@
 """The bus on NATS and JetStream: the adapter that services use.
 
-This file is the port's surface. Below it: `jetstream_connection` (state, requests), `jetstream_client` (nats-py, sped up),
-`jetstream_api` (streams), `jetstream_consumer` and `jetstream_pull`, `jetstream_kv`, `jetstream_objects`. `nats` is imported
-by these files only.
+This file is the port's surface. Below it: `jetstream_connection` (state, requests), `jetstream_client` and
+`jetstream_parser` (nats-py, sped up), `jetstream_api` (streams), `jetstream_consumer` and `jetstream_pull`, `jetstream_kv`,
+`jetstream_objects`. `nats` is imported by these files only.
 """
 
 import logging

@@ -5,7 +5,8 @@ each publish. Our handlers are plain functions, so here a message goes from the 
 commands of one turn of the event loop are written at its end with one system call. Nothing is queued in the client, hence
 nothing is dropped there either: a handler that is too slow shows up as back-pressure on the socket.
 
-Everything that relies on nats-py's inner names is in this file; `tests/unit/bus/test_nats_internals.py` fails when they change.
+Everything that relies on nats-py's inner names is in this file and in `jetstream_parser`;
+`tests/unit/bus/test_nats_internals.py` fails when they change.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from nats.errors import Error
 from nats.protocol.parser import PERMISSIONS_ERR
 
 from libs import errors
+from libs.bus.jetstream_parser import MessageParser
 from libs.bus.port import BusDisconnectedError
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class FastClient(Client):
         self._loop = asyncio.get_running_loop()
         self._trips: set[asyncio.Future[bool]] = set()
         self._refused: dict[str, RefusedError] = {}
+        self._ps = MessageParser(self, self._deliver)
 
     def send(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         """Put a message among the commands that are written when this turn of the event loop ends.
@@ -200,15 +203,18 @@ class FastClient(Client):
             # The read loop sees the same fault and reconnects; messages are at most once.
             log.debug("write failed: %s", error, extra={"action": "nats_write_failed"})
 
-    @override
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def _deliver(self, sid: int, subject: str, reply: str, data: bytes, headers: bytes) -> None:
         handler = self._handlers.get(sid)
         if handler is None:
             return
         try:
-            handler(subject.decode(), reply.decode(), data, headers or b"")
+            handler(subject, reply, data, headers)
         except Exception:
-            log.exception("a message handler failed", extra={"action": "handler_failed", "subject": subject.decode()})
+            log.exception("a message handler failed", extra={"action": "handler_failed", "subject": subject})
+
+    @override
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self._deliver(sid, subject.decode("utf-8", "replace"), reply.decode("utf-8", "replace"), data, headers or b"")
 
     @override
     async def _process_pong(self) -> None:

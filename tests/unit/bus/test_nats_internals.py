@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.subscription import Subscription
-from nats.protocol.parser import PERMISSIONS_ERR
+from nats.protocol.parser import AWAITING_CONTROL_LINE, PERMISSIONS_ERR, Parser
 
 from libs.bus.jetstream import JetStreamBus
 from libs.bus.jetstream_client import FastClient
 from libs.bus.jetstream_connection import Connection
+from libs.bus.jetstream_parser import MessageParser
 from libs.testing.nats import running_nats
 from libs.testing.wait import eventually
 
@@ -58,8 +59,16 @@ async def test_attributes_that_are_used_are_there() -> None:
         ("_pongs_received", int),
         ("_pings_outstanding", int),
         ("_transport", type(None)),
+        ("_ps", MessageParser),
     ):
         assert isinstance(getattr(client, name), kind), name
+
+
+def test_parser_of_the_client_keeps_its_state_where_ours_looks() -> None:
+    assert isinstance(getattr(Client(), "_ps"), Parser)  # noqa: B009  an inner name of nats-py's
+    assert inspect.iscoroutinefunction(Parser.parse)
+    parser = Parser()  # pyright: ignore[reportUnknownMemberType]  untyped parameter
+    assert (parser.buf, parser.needed, parser.state) == (bytearray(), 0, AWAITING_CONTROL_LINE)
 
 
 async def test_messages_take_the_short_way(tmp_path: Path) -> None:
