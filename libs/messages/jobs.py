@@ -62,7 +62,7 @@ class JobView:
     created_at: datetime
     updated_at: datetime
     request: JobRequest
-    """Without body."""
+    """Without body, params, query, headers and user context."""
     attempt: int
     """Attempts begun."""
     max_attempts: int

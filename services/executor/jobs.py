@@ -301,7 +301,11 @@ class JobConsumer:
         """Keep a delivery's bytes with the reason, then have it never delivered again."""
         log.error("a job is given up: %s", reason, extra={"action": "job_dead_lettered", "subject": delivery.subject})
         letter = DeadLetter(
-            subject=delivery.subject, reason=reason, data=delivery.data, source=self._executor, at=self._clock.now()
+            subject=delivery.subject,
+            reason=reason,
+            data=delivery.data[: self._bus.max_payload - _ROOM_BYTES],
+            source=self._executor,
+            at=self._clock.now(),
         )
         try:
             await self._bus.append(subjects.DEAD_LETTER, codec.encode(letter), message_id=f"dead-{delivery.sequence}")

@@ -1,18 +1,20 @@
 """The control plane as an application: operator endpoints and the dialects' routes behind one guard.
 
-FastAPI carries it. The endpoints are plain ones that read their own bodies: the framework's own parsing would answer bad
-input with its texts instead of the contract's, and accepting a job would cost several times as much.
+One table holds the endpoints. A request that one of them is for goes straight to it, for the framework's layers and its walk
+over the routes cost more than accepting a job does; FastAPI knows the same endpoints and answers everything else. They are
+plain ones that read their own bodies: the framework's own parsing would answer bad input with its texts instead of the
+contract's.
 """
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from libs import errors
 from libs.messages import heads
@@ -28,9 +30,14 @@ from services.gateway.trust import Trust
 log = logging.getLogger(__name__)
 
 _UNGUARDED = frozenset({"/_fn/health"})
-_RETRY_SECONDS = "1"
+_RETRY_SECONDS = 1
 _NOT_FOUND = 404
 _REQUEST_ID = "fnbus.request_id"
+_ID_AT = 3
+"""Which part of a path is the `{id}` of its template."""
+
+type Endpoints = dict[str, dict[str, Handler]]
+"""Path template, then method."""
 
 
 def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -> "ControlPlane":
@@ -42,45 +49,39 @@ def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -
         origin: tells where a request comes from.
         admin_token: opens the control plane to clients that are not on loopback; empty: nobody else.
     """
-    routes: list[BaseRoute] = []
+    endpoints: Endpoints = {}
     if plane.jobs_enabled:
-        # First, for routes are tried in order and jobs are what comes in numbers.
-        routes += [
-            *_endpoints("/_fn/jobs", POST=jobs.submit(plane), GET=jobs.listing(plane)),
-            *_endpoints("/_fn/jobs/{id}", GET=jobs.one(plane), DELETE=jobs.cancel(plane)),
-            *_endpoints("/_fn/jobs/{id}/result", GET=jobs.result(plane)),
-        ]
-    routes += [
-        *_endpoints("/_fn/health", GET=health.health(plane)),
-        *_endpoints("/_fn/catalog", GET=health.catalog(plane)),
-        *_endpoints("/_fn/schedules", GET=schedules.listing(plane)),
-        *_endpoints("/_fn/executions", GET=executions.listing(plane)),
-        *_endpoints("/_fn/executions/{id}", GET=executions.one(plane)),
-        *_endpoints("/_fn/dead-letters", GET=jobs.dead_letters(plane)),
-        *_endpoints("/_fn/invoke", POST=invoke.invoke(plane)),
-    ]
+        endpoints |= {
+            "/_fn/jobs": {"POST": jobs.submit(plane), "GET": jobs.listing(plane)},
+            "/_fn/jobs/{id}": {"GET": jobs.one(plane), "DELETE": jobs.cancel(plane)},
+            "/_fn/jobs/{id}/result": {"GET": jobs.result(plane)},
+        }
+    endpoints |= {
+        "/_fn/health": {"GET": health.health(plane)},
+        "/_fn/catalog": {"GET": health.catalog(plane)},
+        "/_fn/schedules": {"GET": schedules.listing(plane)},
+        "/_fn/executions": {"GET": executions.listing(plane)},
+        "/_fn/executions/{id}": {"GET": executions.one(plane)},
+        "/_fn/dead-letters": {"GET": jobs.dead_letters(plane)},
+        "/_fn/invoke": {"POST": invoke.invoke(plane)},
+    }
     app = FastAPI(
         title="fnbus",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        routes=routes,
-        exception_handlers={
-            HTTPException: _http_error,
-            Refusal: _refusal,
-            errors.TemporaryError: _temporary,
-            errors.PermanentError: _permanent,
-            Exception: _defect,
-        },
+        routes=[route for path, handlers in endpoints.items() for route in _routes(path, handlers)],
+        exception_handlers={HTTPException: _failed, Refusal: _failed, errors.FnbusError: _failed, Exception: _failed},
     )
-    return ControlPlane(app=app, ops=ops, trust=Trust(origin=origin, admin_token=admin_token))
+    return ControlPlane(endpoints=endpoints, app=app, ops=ops, trust=Trust(origin=origin, admin_token=admin_token))
 
 
 class ControlPlane:
     """The guard in front of the endpoints (ASGI)."""
 
-    def __init__(self, *, app: FastAPI, ops: OpsApp, trust: Trust) -> None:
+    def __init__(self, *, endpoints: Endpoints, app: FastAPI, ops: OpsApp, trust: Trust) -> None:
+        self._endpoints = endpoints
         self._app = app
         self._ops = ops
         self._trust = trust
@@ -105,10 +106,29 @@ class ControlPlane:
             except Refusal as refusal:
                 await refusal_response(refusal, request_id=request_id)(scope, receive, send_with_id)
                 return
-        await self._app(scope, receive, send_with_id)
+        handler = self._find(scope)
+        if handler is None:
+            await self._app(scope, receive, send_with_id)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
+            response = await _failed(request, error)
+        await response(scope, receive, send_with_id)
+
+    def _find(self, scope: Scope) -> Handler | None:
+        """Return the endpoint that a request is for, having put the path's id into the scope."""
+        path: str = scope["path"]
+        parts = path.split("/")
+        if len(parts) > _ID_AT and parts[_ID_AT]:
+            scope["path_params"] = {"id": parts[_ID_AT]}
+            parts[_ID_AT] = "{id}"
+            path = "/".join(parts)
+        return self._endpoints.get(path, {}).get(scope["method"])
 
 
-def _endpoints(path: str, **handlers: Handler) -> list[Route]:
+def _routes(path: str, handlers: Mapping[str, Handler]) -> list[Route]:
     """Return routes for the methods of a path, and one that refuses the others."""
     allow = ", ".join(handlers).encode()
 
@@ -124,34 +144,24 @@ def _any_method(path: str, handler: Handler) -> Route:
     return route
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return error_response(status, "not found" if status == _NOT_FOUND else "bad request", request_id=_id(request))
-
-
-async def _refusal(request: Request, error: Exception) -> Response:
-    refusal = error if isinstance(error, Refusal) else Refusal(500, "gateway exception")
-    return refusal_response(refusal, request_id=_id(request))
-
-
-async def _temporary(request: Request, error: Exception) -> Response:
-    """A service that answers for this is away, or too busy."""
-    wait = error.retry_after if isinstance(error, errors.TemporaryError) else None
-    after = str(max(1, round(wait))) if wait else _RETRY_SECONDS
-    return error_response(
-        503, "service unavailable", headers={"retry-after": after}, request_id=_id(request), detail=str(error)
-    )
-
-
-async def _permanent(request: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, errors.NotFoundError) else 409 if isinstance(error, errors.ConflictError) else 400
-    return error_response(status, str(error), request_id=_id(request))
-
-
-async def _defect(request: Request, error: Exception) -> Response:
-    log.error("the control plane failed", exc_info=error, extra={"action": "control_exception", "request": _id(request)})
-    return error_response(500, "gateway exception", request_id=_id(request))
-
-
-def _id(request: Request) -> str:
-    return str(request.scope.get(_REQUEST_ID, ""))
+async def _failed(request: Request, error: Exception) -> Response:
+    """Return the answer to what an endpoint raised."""
+    request_id = str(request.scope.get(_REQUEST_ID, ""))
+    match error:
+        case Refusal():
+            return refusal_response(error, request_id=request_id)
+        case HTTPException():
+            status = error.status_code
+            return error_response(status, "not found" if status == _NOT_FOUND else "bad request", request_id=request_id)
+        case errors.TemporaryError():
+            # A service that answers for this is away, or too busy.
+            after = str(max(1, round(error.retry_after or _RETRY_SECONDS)))
+            return error_response(
+                503, "service unavailable", headers={"retry-after": after}, request_id=request_id, detail=str(error)
+            )
+        case errors.PermanentError():
+            status = 404 if isinstance(error, errors.NotFoundError) else 409 if isinstance(error, errors.ConflictError) else 400
+            return error_response(status, str(error), request_id=request_id)
+        case _:
+            log.error("the control plane failed", exc_info=error, extra={"action": "control_exception", "request": request_id})
+            return error_response(500, "gateway exception", request_id=request_id)

@@ -255,7 +255,14 @@ class Dispatch:
         now = self._clock.now()
         reference = outcome.body_ref
         if reference and found is not None:
-            outcome = replace(outcome, body=await self._bodies.get(reference), body_ref="")
+            try:
+                outcome = replace(outcome, body=await self._bodies.get(reference), body_ref="")
+            except errors.NotFoundError:
+                # Whoever recorded this outcome has deleted its body, and the executor has not heard of it.
+                anew = await self._store.get(outcome.job_id)
+                if anew is not None and jobs.concerns(anew.job, outcome):
+                    raise
+                return False
         while found is not None:
             trace = tracing.start().header()
             ending = jobs.finish(found.job, outcome, now=now, keep=self._keep, chance=self._chance, trace=trace)

@@ -1,5 +1,7 @@
 """Requests from the bus, answered: the scheduler's face to gateways and executors."""
 
+import itertools
+
 from libs import errors
 from libs.bus import port as bus_port
 from libs.bus import rpc
@@ -29,6 +31,8 @@ from services.scheduler.ticks import Ticks
 
 _MAX_LIST = 1000
 _HEADROOM_BYTES = 64 * 1024
+_LETTER_BYTES = 4096
+"""What a dead letter needs besides the bytes that it carries."""
 
 
 class Handlers:
@@ -106,8 +110,11 @@ class Handlers:
         return ScheduleViews(schedules=await self._ticks.views())
 
     async def dead_letters(self, request: DeadLetterList, _traceparent: str) -> DeadLetters:
-        """Return the newest dead letters."""
-        return DeadLetters(letters=await self._store.letters(limit=max(1, min(request.limit, _MAX_LIST))))
+        """Return the newest dead letters, of large ones only as many as a message takes."""
+        letters = await self._store.letters(limit=max(1, min(request.limit, _MAX_LIST)))
+        sizes = itertools.accumulate(len(letter.data) + _LETTER_BYTES for letter in letters)
+        fitting = sum(size <= self._inline_bytes for size in sizes)
+        return DeadLetters(letters=letters[: max(fitting, 1)])
 
     async def _job(self, job_id: str) -> jobs.Job:
         found = await self._store.get(job_id)

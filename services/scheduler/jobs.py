@@ -30,6 +30,7 @@ LEASE_GRACE = timedelta(seconds=60)
 """How long beyond its time limit a running attempt is waited for before it is queued again."""
 MAX_RETRY_DELAY_SECONDS = 3600.0
 _DONE_BELOW = 500
+_MAX_REASON = 1000
 _REJECTION_BASE_SECONDS = 0.25
 _REJECTION_MAX_SECONDS = 30.0
 
@@ -147,6 +148,11 @@ def claim(job: Job, wanted: Claim, *, executor: str, now: datetime) -> Job | Non
     )
 
 
+def concerns(job: Job, outcome: Outcome) -> bool:
+    """Return whether an outcome is that of the attempt that the job is in; else it came late, or again."""
+    return job.state is JobState.RUNNING and outcome.attempt == job.attempt and outcome.sequence == job.sequence
+
+
 def finish(job: Job, outcome: Outcome, *, now: datetime, keep: timedelta, chance: random.Random, trace: str) -> Ending | None:
     """Return what an attempt's outcome makes of the job, or None when it does not count.
 
@@ -158,7 +164,7 @@ def finish(job: Job, outcome: Outcome, *, now: datetime, keep: timedelta, chance
         chance: source of jitter.
         trace: `traceparent` for the next attempt, should there be one.
     """
-    if job.state is not JobState.RUNNING or outcome.attempt != job.attempt or outcome.sequence != job.sequence:
+    if not concerns(job, outcome):
         return None
     now = stored(now)
     if outcome.rejected:
@@ -265,6 +271,12 @@ def _ended(job: Job, outcome: Outcome, now: datetime, keep: timedelta, dead: str
 
 
 def _reason(outcome: Outcome) -> str:
+    """Return why an attempt failed, in a length that a list of jobs can bear."""
+    told = _told(outcome)
+    return told if len(told) <= _MAX_REASON else f"{told[:_MAX_REASON]}…"
+
+
+def _told(outcome: Outcome) -> str:
     if outcome.message:
         return outcome.message
     try:

@@ -14,6 +14,8 @@ _NAME = re.compile(r"/?[a-zA-Z0-9_.\[\]:*{}-]+(/[a-zA-Z0-9_.\[\]:*{}-]+)*")
 _RUNTIME = re.compile(r"[a-zA-Z0-9_-]+")
 _VERSION = re.compile(r"[a-zA-Z0-9_.-]+")
 _RESERVED = ("/_fn", "/console")
+_MAX_HEAD_BYTES = 1024 * 1024
+_MAX_ROUTE_BYTES = 16 * 1024
 _MAX_DELAY_MS = 24 * 3600 * 1000
 _MAX_ATTEMPTS = 1000
 
@@ -42,7 +44,7 @@ def parse(data: bytes) -> Submission:
     """Return the submission that a JSON body holds; fields that it does not know are ignored.
 
     Raises:
-        Refusal: 400, with the contract's text and, where that says little, a `detail`.
+        Refusal: 400 or 413, with the contract's text and, where that says little, a `detail`.
     """
     try:
         document: object = orjson.loads(data)
@@ -51,7 +53,7 @@ def parse(data: bytes) -> Submission:
     if not isinstance(document, dict):
         raise Refusal(400, "invalid json body", detail="expected a JSON object")
     found = cast("dict[str, Any]", document)
-    return Submission(
+    wanted = Submission(
         name=_name(found.get("name")),
         version=_token(found.get("version"), _VERSION, "invalid version") or DEFAULT_LABEL,
         runtime=_token(found.get("runtime"), _RUNTIME, "invalid runtime"),
@@ -65,6 +67,17 @@ def parse(data: bytes) -> Submission:
         max_attempts=_integer(found.get("max_attempts"), "max_attempts", default=1, least=1, most=_MAX_ATTEMPTS),
         retry_delay_ms=_integer(found.get("retry_delay_ms"), "retry_delay_ms", default=1000, least=0, most=_MAX_DELAY_MS),
     )
+    if len(data) > _MAX_ROUTE_BYTES:
+        _check_sizes(wanted)
+    return wanted
+
+
+def _check_sizes(wanted: Submission) -> None:
+    """Hold all but the body to what a request could carry beside one: jobs are listed, and travel, with it."""
+    if len(orjson.dumps((wanted.route, wanted.params))) > _MAX_ROUTE_BYTES:
+        raise Refusal(413, "payload too large", detail="route and params")
+    if len(orjson.dumps((wanted.query, wanted.headers, wanted.context))) > _MAX_HEAD_BYTES:
+        raise Refusal(413, "payload too large", detail="query, headers and context")
 
 
 def _name(value: object) -> str:
