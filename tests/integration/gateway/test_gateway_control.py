@@ -100,7 +100,7 @@ async def test_job_is_canceled_once(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.usefixtures("functions", "scheduler")
-@pytest.mark.parametrize("path", ["/_fn/jobs/none", "/_fn/jobs/none/result"])
+@pytest.mark.parametrize("path", ["/_fn/jobs/none", "/_fn/jobs/none/result", "/_fn/jobs/{id}", "/_fn/jobs/{id}/result"])
 async def test_unknown_job_is_not_found(client: httpx.AsyncClient, path: str) -> None:
     response = await client.get(path)
     assert (response.status_code, response.json()["error"]) == (404, "job not found")
@@ -118,6 +118,10 @@ async def test_unknown_job_is_not_found(client: httpx.AsyncClient, path: str) ->
         ("POST", "/_fn/jobs", b" " * (5 << 20), 413, "payload too large"),
         ("PATCH", "/_fn/jobs", b"", 405, "method not allowed"),
         ("POST", "/_fn/health", b"", 405, "method not allowed"),
+        ("PUT", "/_fn/jobs/job-1", b"", 405, "method not allowed"),
+        ("GET", "/_fn/jobs/", b"", 404, "not found"),
+        ("GET", "/_fn/jobs/job-1/", b"", 404, "not found"),
+        ("GET", "/_fn/jobs/job-1/else", b"", 404, "not found"),
         ("GET", "/_fn/nothing", b"", 404, "not found"),
     ],
 )
