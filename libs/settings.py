@@ -24,22 +24,27 @@ class ServiceSettings(BaseSettings):
     nats_url: str = "nats://127.0.0.1:4222"
     """Server, or several with commas between them."""
     nats_user: str = ""
+    """Who this service is to the bus; empty: a bus without users."""
     nats_password: SecretStr = SecretStr("")
+    """Password of that user."""
     mongo_url: SecretStr = SecretStr("")
-    """Empty: SQLite under `data_dir`."""
+    """MongoDB of the registry and the scheduler; empty: SQLite files in the data folder, for one replica of each."""
     data_dir: Path = Path(".fnbus")
+    """Folder for what this service keeps on disk: SQLite files, the executor's cache of code."""
     secret_keys: SecretStr = SecretStr("")
     """Key ring for sealed values: `id:base64` of 32 bytes each, commas between them; the first one seals."""
     ops_host: str = "127.0.0.1"
-    """Where `/healthz`, `/readyz` and `/metrics` are served."""
+    """Where `/healthz`, `/readyz` and `/metrics` are served; the gateway serves them with everything else."""
     ops_port: Port = 0
+    """Port for that; 0: any free one."""
     log_format: Literal["auto", "json", "text"] = "auto"
-    """auto: text on a terminal, JSON lines elsewhere."""
+    """`json`, `text`, or `auto`: text on a terminal, JSON lines elsewhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
     drain_seconds: Annotated[float, Field(ge=0)] = 10.0
-    """How long work under way may take to finish after SIGTERM."""
+    """How long work under way may take to finish after SIGTERM, in seconds."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 6 * 1024 * 1024
-    """The platform's cap on request and answer bodies."""
+    """The platform's cap on request and answer bodies, in bytes; a function's own `max_body_bytes` can only be lower."""
     otlp_endpoint: Annotated[str, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"))] = ""
     """Base URL of an OTLP/HTTP collector; empty: no tracing."""
     exit_with_parent: bool = False

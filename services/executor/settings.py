@@ -16,7 +16,7 @@ class ExecutorSettings(ServiceSettings):
     """Settings of the executor."""
 
     isolation: Literal["auto", "required", "process"] = "auto"
-    """auto: bubblewrap where it works, else plain processes with a warning; required: refuse to start without it."""
+    """`auto`: bubblewrap where it works, else plain processes with a warning; `required`: no start without it; `process`: none."""
     max_workers: Annotated[int, Field(ge=0, le=4096)] = 0
     """Worker processes at the same time; 0: as many as memory allows, at most 256."""
     max_waiting: Annotated[int, Field(ge=1)] = 1024
@@ -24,11 +24,11 @@ class ExecutorSettings(ServiceSettings):
     job_slots: Annotated[int, Field(ge=0, le=1024)] = 32
     """Attempts of jobs held at the same time, for each runtime; 0: this executor runs no jobs."""
     idle_seconds: Annotated[float, Field(gt=0)] = 300
-    """How long a worker stays without a call."""
+    """How long a worker stays without a call, in seconds."""
     ready_seconds: Annotated[float, Field(gt=0)] = 10
-    """How long a language may take to boot."""
+    """How long a language may take to boot, in seconds."""
     load_seconds: Annotated[float, Field(gt=0)] = 10
-    """How long a function's code may take to load."""
+    """How long a function's code may take to load, in seconds."""
 
 
 def worker_limit(chosen: ExecutorSettings) -> int:

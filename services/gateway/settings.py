@@ -16,6 +16,7 @@ class GatewaySettings(ServiceSettings):
     http_host: str = "127.0.0.1"
     """Where calls and the control plane are served."""
     http_port: Annotated[Port, Field(validation_alias=AliasChoices("FNBUS_HTTP_PORT", "FN_HOST_PORT", "http_port"))] = 8080
+    """Port for that; 0: any free one."""
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
     """Networks (CIDR, commas between them) whose `X-Forwarded-For` and `X-Forwarded-Host` are believed."""
     admin_token: Annotated[

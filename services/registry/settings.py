@@ -28,9 +28,9 @@ class RegistrySettings(ServiceSettings):
     force_url: Annotated[bool, Field(validation_alias=_fastfn("force_url"))] = False
     """Whether configured routes win over file routes everywhere."""
     reconcile_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """How often folder, store and projection are compared in full."""
+    """How often folder, store and projection are compared in full, in seconds."""
     history_hours: Annotated[float, Field(gt=0)] = 24.0
-    """How long executions are kept."""
+    """How long executions are kept, in hours."""
     history_max: Annotated[int, Field(ge=1)] = 200_000
     """How many executions are kept at most; the oldest go first."""
     versions_kept: Annotated[int, Field(ge=0)] = 10

@@ -11,4 +11,4 @@ class SchedulerSettings(ServiceSettings):
     """Settings of the scheduler."""
 
     job_keep_hours: Annotated[float, Field(gt=0)] = 72
-    """How long an ended job, its result and its dead letter are kept."""
+    """How long an ended job, its result and its dead letter are kept, in hours."""
