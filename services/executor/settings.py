@@ -16,7 +16,7 @@ class ExecutorSettings(ServiceSettings):
     """Settings of the executor."""
 
     isolation: Literal["auto", "required", "process"] = "auto"
-    """`auto`: bubblewrap where it works, else plain processes with a warning; `required`: no start without it; `process`: none."""
+    """`auto`: bubblewrap where it works, else plain processes with a warning; `required`: that or no start; `process`: none."""
     max_workers: Annotated[int, Field(ge=0, le=4096)] = 0
     """Worker processes at the same time; 0: as many as memory allows, at most 256."""
     max_waiting: Annotated[int, Field(ge=1)] = 1024
