@@ -77,8 +77,12 @@ class ExecutionRow(NamedTuple):
 
     @classmethod
     def of_fields(cls, fields: dict[str, Any]) -> "ExecutionRow":
-        """Return the row of the execution with these fields, all of them; without the cost of making an `Execution`."""
-        packed = msgpack.packb(fields | {codec.VERSION_FIELD: _VERSION}, datetime=True)
+        """Return the row of the execution with these fields, all of them, without the cost of making an `Execution`.
+
+        The map is taken over: its caller has no more use of it.
+        """
+        fields[codec.VERSION_FIELD] = _VERSION
+        packed = msgpack.packb(fields, datetime=True)
         return cls(fields["id"], fields["namespace"], fields["function"], fields["started_at"], packed)
 
     def execution(self) -> Execution:

@@ -110,6 +110,12 @@ def encode(frame: Frame) -> bytes:
     )
 
 
+def encode_call(call: int, head: bytes, body: bytes) -> bytes:
+    """Return the bytes of a CALL, as `encode` would; every call pays for this one."""
+    size = len(head)
+    return HEADER.pack(FIXED_SIZE + size + len(body), FrameType.CALL, 0, 0, call, size, 0, 0) + head + body
+
+
 class Decoder:
     """Collects bytes as they come and gives out whole frames."""
 

@@ -24,7 +24,6 @@ type OnAnswer = Callable[[Frame, Output], None]
 type OnEnd = Callable[[str], None]
 
 _READY, _LOADED, _ANSWER, _ERROR = (int(FrameType.READY), int(FrameType.LOADED), int(FrameType.ANSWER), int(FrameType.ERROR))
-_CALL = int(FrameType.CALL)
 _ANSWERS = (_ANSWER, _ERROR)
 _LAST_WORDS_SECONDS = 0.25
 """How long a guest that closed its descriptor may take to end by itself, so that its exit code can be told."""
@@ -109,7 +108,7 @@ class Worker(asyncio.Protocol):
         """
         self._expected = _LOADED
         self._reply = self._loop.create_future()
-        self._send(Frame(int(FrameType.LOAD), head=head))
+        self._write(frames.encode(Frame(int(FrameType.LOAD), head=head)))
         try:
             return await self._handshake(seconds, "load the code")
         except BaseException:
@@ -129,7 +128,7 @@ class Worker(asyncio.Protocol):
         """
         self._call = call
         self._on_answer = on_answer
-        self._send(Frame(_CALL, call, 0, head, body))
+        self._write(frames.encode_call(call, head, body))
 
     def take_output(self) -> Output:
         """Return what was printed since the last answer."""
@@ -227,9 +226,9 @@ class Worker(asyncio.Protocol):
         if self._child is not None:
             self._sandbox.confine(self._child.pid)
 
-    def _send(self, frame: Frame) -> None:
+    def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frames.encode(frame))
+            self._transport.write(data)
 
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.type

@@ -70,3 +70,8 @@ def test_garbage_is_refused_or_waited_for_but_never_anything_else(data: bytes) -
 def test_an_impossible_header_is_refused_before_its_body_has_come(header: bytes) -> None:
     with pytest.raises(FrameError):
         list(Decoder(max_frame=1000).feed(header))
+
+
+@given(call=_U32, head=st.binary(max_size=200), body=st.binary(max_size=2000))
+def test_a_call_is_encoded_as_any_frame(call: int, head: bytes, body: bytes) -> None:
+    assert frames.encode_call(call, head, body) == frames.encode(Frame(int(FrameType.CALL), call, 0, head, body))

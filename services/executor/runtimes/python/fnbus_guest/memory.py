@@ -22,6 +22,7 @@ class Memory:
     def __init__(self) -> None:
         self._inherited = getrusage(RUSAGE_SELF).ru_maxrss
         self._known = 0
+        self._faults = -1
         self._statm = -1
 
     def peak(self, used: struct_rusage) -> int:
@@ -29,8 +30,10 @@ class Memory:
         peak = used.ru_maxrss
         if peak > self._inherited:
             return peak
-        if self._resident() > self._known:
-            self._known = _own_peak()
+        if used.ru_minflt != self._faults:  # without a fault there are no new pages
+            self._faults = used.ru_minflt
+            if self._resident() > self._known:
+                self._known = _own_peak()
         return self._known
 
     def _resident(self) -> int:
