@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NewType, Protocol, dataclass_transform
 import msgpack
 
 from libs import errors
+from libs.messages.flat import Flat, flat
 
 VERSION_FIELD = "v"
 _PLAIN_TYPES = (str, bytes, int, float, bool)
@@ -62,10 +63,14 @@ class _Layout:
     values: Callable[[Any], Any]
     fields: tuple[_Field, ...]
     nested: bool
+    flat: Flat | None
+    """The short way, for records of plain values."""
 
 
 _layouts: dict[type[Any], _Layout] = {}
 _versions: dict[type[Any], int] = {}
+_packer = msgpack.Packer(datetime=True)
+"""Shared by threads, since a packer is dear to make; it calls no Python code, so that no other thread gets between."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -91,6 +96,12 @@ def is_record(cls: object) -> bool:
 
 def encode(message: Record) -> bytes:
     """Return the record as one msgpack map with its version."""
+    shortcut = _layout(typing.cast("type[Any]", type(message))).flat
+    if shortcut is not None:
+        try:
+            return _packer.pack(shortcut.write(message))
+        except TypeError:
+            pass  # a value is not of its field's type: packed below all the same, or refused there
     return msgpack.packb(_shallow(message), datetime=True, default=_inner)
 
 
@@ -104,7 +115,9 @@ def decode[T](cls: type[T], data: bytes | memoryview) -> T:
         document = msgpack.unpackb(data, timestamp=3)
     except (ValueError, OverflowError, msgpack.UnpackException, RecursionError) as error:
         raise MalformedMessageError(record=cls.__name__, where="", fault=f"not msgpack: {error}") from error
-    return _from_map(cls, document, "")
+    shortcut = _layout(cls).flat
+    made = shortcut.read(document) if shortcut is not None else None
+    return _from_map(cls, document, "") if made is None else made
 
 
 def to_document(message: Record) -> dict[str, Any]:
@@ -204,7 +217,8 @@ def _make_layout(cls: type[Any]) -> _Layout:
         hint = hints[field.name]
         fields.append(_Field(field.name, parse, required, hint if hint in _PLAIN_TYPES else None))
     names = tuple(field.name for field in fields)
-    return _Layout(_versions[cls], names, _values(names), tuple(fields), nested)
+    shortcut = flat(cls, hints, version=_versions[cls], version_field=VERSION_FIELD)
+    return _Layout(_versions[cls], names, _values(names), tuple(fields), nested, shortcut)
 
 
 def _values(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
