@@ -36,6 +36,7 @@ class Answer:
     body: bytes
     cpu_us: int
     peak_kib: int
+    flags: int
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -120,9 +121,18 @@ class Guest:
             EOFError: the guest is gone.
         """
         header = self._exactly(_FRAME.size)
-        length, kind, _, status, call, head, cpu_us, peak_kib = _FRAME.unpack(header)
+        length, kind, flags, status, call, head, cpu_us, peak_kib = _FRAME.unpack(header)
         rest = self._exactly(length - 20)
-        return Answer(type=kind, call=call, status=status, head=rest[:head], body=rest[head:], cpu_us=cpu_us, peak_kib=peak_kib)
+        return Answer(
+            type=kind,
+            call=call,
+            status=status,
+            head=rest[:head],
+            body=rest[head:],
+            cpu_us=cpu_us,
+            peak_kib=peak_kib,
+            flags=flags,
+        )
 
     def _exactly(self, size: int) -> bytes:
         data = bytearray()

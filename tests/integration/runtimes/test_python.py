@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs.testing.guests import ANSWER, Answered, Bench
+from services.executor.frames import COMPUTED
 
 pytestmark = pytest.mark.parametrize("runtime", ["python"], indirect=True)
 
@@ -34,6 +35,17 @@ def test_an_exception_has_the_status_of_its_kind(answered: Answered, raised: str
 def test_an_answer_that_cannot_be_written_is_not_the_callers_fault(answered: Answered) -> None:
     answer = answered({"python": HANDLER + "    a = []\n    a.append(a)\n    return a\n"})
     assert (answer.status, answer.failure["code"]) == (500, "handler_error")
+
+
+def test_an_answer_tells_that_its_handler_only_computed(bench: Bench) -> None:
+    guest = bench.loaded({"python": HANDLER + "    return sum(range(100))\n"})
+    assert any(guest.call().flags & COMPUTED for _ in range(20))
+
+
+@pytest.mark.parametrize("wait", ["time.sleep(0.001)", "subprocess.run(['true'])"])
+def test_an_answer_never_tells_that_a_handler_only_computed_when_it_waited(bench: Bench, wait: str) -> None:
+    guest = bench.loaded({"python": "import subprocess, time\n" + HANDLER + f"    {wait}\n"})
+    assert not any(guest.call().flags & COMPUTED for _ in range(20))
 
 
 def test_an_exit_is_an_error_that_names_the_code(bench: Bench) -> None:
