@@ -73,8 +73,11 @@ class JetStreamDelivery:
         """How often it was delivered, from 1."""
         return self._where().deliveries
 
-    async def ack(self) -> None:
+    async def ack(self, *, confirm: bool = True) -> None:
         """Settle it, and wait until the server has confirmed that (`port.Delivery.ack`)."""
+        if not confirm:
+            self._connection.send(self._reply, _ACK)
+            return
         try:
             await self._connection.request(self._reply, _ACK, timeout=_ACK_SECONDS)
         except errors.DeadlineError as error:

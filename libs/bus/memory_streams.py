@@ -189,7 +189,7 @@ class MemoryDelivery:
     check: Callable[[], None] = field(repr=False)
     """Raises while the bus is disconnected."""
 
-    async def ack(self) -> None:
+    async def ack(self, *, confirm: bool = True) -> None:
         """Settle it (`port.Delivery.ack`)."""
         self.check()
         self.durable.settle(self.sequence)

@@ -110,11 +110,14 @@ class Delivery(Protocol):
         """How often it was delivered, from 1."""
         ...
 
-    async def ack(self) -> None:
+    async def ack(self, *, confirm: bool = True) -> None:
         """Done: the server confirms that it will not come again.
 
+        Args:
+            confirm: False: do not wait for that, for who can tell a message that comes again in spite of it.
+
         Raises:
-            errors.UnavailableError: the server did not confirm; the message may come again.
+            errors.UnavailableError: the server cannot be reached or did not confirm; the message may come again.
         """
         ...
 

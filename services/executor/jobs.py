@@ -318,7 +318,8 @@ class JobConsumer:
         self._more(runtime)
 
     async def _settle_all(self, batch: Sequence[Held], happened: Happened) -> None:
-        await asyncio.gather(*(self._settle(held, happened) for held in batch))
+        for held in batch:
+            await self._settle(held, happened)
 
     async def _settle(self, held: Held, happened: Happened) -> None:
         """Settle a delivery as the policy says and ask for another one in its place."""
@@ -327,7 +328,8 @@ class JobConsumer:
         self.settled[how.value] += 1
         match how:
             case Settle.ACK:
-                await self._quietly(held.delivery.ack())
+                # Lost on its way, it costs a delivery that the scheduler declines: not worth a round trip for each job.
+                await self._quietly(held.delivery.ack(confirm=False))
             case Settle.HAND_BACK:
                 await self._quietly(held.delivery.nak())
             case Settle.DELAY:

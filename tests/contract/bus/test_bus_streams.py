@@ -234,6 +234,19 @@ async def test_in_progress_starts_the_wait_anew(bus: Bus) -> None:
     await found[0].ack()
 
 
+async def test_acknowledged_message_never_comes_again_when_nobody_waited_for_the_server(bus: Bus) -> None:
+    await bus.ensure_stream(QUEUE)
+    await fill(bus, 20)
+    found: list[Delivery] = []
+    spec = ConsumerSpec(stream="JOBS", name="python-normal", filter="job.python.>", ack_wait_seconds=0.3)
+    (await bus.consume(spec, found.append)).pull(100)
+    await eventually(lambda: len(found) == 20)
+    for delivery in found:
+        await delivery.ack(confirm=False)
+    await asyncio.sleep(1.0)  # longer than the wait for an acknowledgement, which is what is tested
+    assert len({delivery.sequence for delivery in found}) == len(found)
+
+
 async def test_nak_delivers_again_at_once(bus: Bus) -> None:
     await bus.ensure_stream(QUEUE)
     await fill(bus, 1)
