@@ -5,6 +5,7 @@ Names may hold characters that have a meaning in a subject (`.`, `*`, `>`, space
 keys of the catalogue.
 """
 
+import functools
 import re
 
 JOBS_STREAM = "JOBS"
@@ -36,6 +37,7 @@ _PLAIN = re.compile(rb"[^A-Za-z0-9_-]")
 _ENCODED = re.compile(r"=([0-9A-F]{2})")
 
 
+@functools.lru_cache(maxsize=4096)
 def token(name: str) -> str:
     """Return `name` as one subject token; `untoken` gives it back.
 
