@@ -285,8 +285,10 @@ class Dispatch:
         return False
 
     def _tell_attempt(self, before: Job, after: Job, outcome: Outcome) -> None:
+        if not self._tracer.enabled:
+            return
         context = tracing.parse(before.attempt_trace)
-        if not self._tracer.enabled or context is None or before.claimed_at is None:
+        if context is None or before.claimed_at is None:
             return
         submit = tracing.parse(before.submit_trace)
         failed = after.state is not JobState.DONE

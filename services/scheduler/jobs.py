@@ -169,15 +169,22 @@ def finish(job: Job, outcome: Outcome, *, now: datetime, keep: timedelta, chance
     now = stored(now)
     if outcome.rejected:
         return Ending(job=_rejected(job, outcome, now, chance, trace))
-    job = replace(job, updated_at=now, latency_us=outcome.duration_us, rejections=0, result_status=outcome.status)
     if outcome.code not in _FATAL and 0 < outcome.status < _DONE_BELOW:
-        return _ended(replace(job, state=JobState.DONE, last_error=""), outcome, now, keep)
+        return _ended(job, outcome, now=now, keep=keep)
     reason = _reason(outcome)
     if job.attempt >= job.max_attempts:
-        return _ended(replace(job, state=JobState.FAILED, last_error=reason), outcome, now, keep, dead=reason)
+        return _ended(job, outcome, now=now, keep=keep, failure=reason)
     pause = retry_delay(job.retry, job.attempt, chance)
     pause = max(pause, min(_retry_after(outcome.head), MAX_RETRY_DELAY_SECONDS))
-    return Ending(job=_queued_again(replace(job, last_error=reason), now, pause, trace))
+    job = replace(
+        job,
+        updated_at=now,
+        latency_us=outcome.duration_us,
+        rejections=0,
+        result_status=outcome.status,
+        last_error=reason,
+    )
+    return Ending(job=_queued_again(job, now, pause, trace))
 
 
 def cancel(job: Job, *, now: datetime, keep: timedelta, reason: str = "") -> Job:
@@ -257,17 +264,23 @@ def _queued_again(job: Job, now: datetime, pause_seconds: float, trace: str) -> 
     return replace(job, state=JobState.QUEUED, next_run_at=due, due_at=due, attempt_trace=trace, claimed_at=None, executor="")
 
 
-def _ended(job: Job, outcome: Outcome, now: datetime, keep: timedelta, dead: str = "") -> Ending:
+def _ended(job: Job, outcome: Outcome, *, now: datetime, keep: timedelta, failure: str = "") -> Ending:
     large = len(outcome.body) > INLINE_RESULT_BYTES
     job = replace(
         job,
+        state=JobState.FAILED if failure else JobState.DONE,
+        updated_at=now,
+        latency_us=outcome.duration_us,
+        rejections=0,
+        last_error=failure,
         due_at=FOREVER,
         expires_at=now + keep,
+        result_status=outcome.status,
         result_head=outcome.head,
         result_body=b"" if large else outcome.body,
         result_ref=f"{job.id}@{outcome.attempt}.{outcome.sequence}.{job.runs}" if large else "",
     )
-    return Ending(job=job, dead=dead, result=outcome.body if large else None)
+    return Ending(job=job, dead=failure, result=outcome.body if large else None)
 
 
 def _reason(outcome: Outcome) -> str:
