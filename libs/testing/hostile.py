@@ -192,7 +192,8 @@ exports.handler = (event) => {
 
 _REQUEST = """
 def handler(event):
-    return {key: event.get(key) for key in ("id", "method", "path", "raw_path", "query", "headers", "params", "body")}
+    keys = ("id", "method", "path", "raw_path", "query", "headers", "params", "body")
+    return {"event": {key: event.get(key) for key in keys}}
 """
 
 _LARGE = """
@@ -212,6 +213,7 @@ def handler(event):
 
 FUNCTIONS: dict[str, str] = {
     "get.raises.py": 'def handler(event):\n    raise RuntimeError("boom \\u2713 " + "x" * 10)\n',
+    "python/long-error/handler.py": 'def handler(event):\n    raise RuntimeError("x" * 1_000_000)\n',
     "get.raises-js.js": "exports.handler = async () => { throw new TypeError('boom'); };\n",
     "python/held/handler.py": _HELD,
     "python/held/fn.config.json": '{"timeout_ms": 60000}',

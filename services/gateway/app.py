@@ -132,7 +132,9 @@ def _routes(path: str, handlers: Mapping[str, Handler]) -> list[Route]:
     """Return routes for the methods of a path, and one that refuses the others."""
     allow = ", ".join(handlers).encode()
 
-    async def refuse(_: Request) -> Response:
+    async def refuse(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": allow.decode()})
         raise Refusal(405, "method not allowed", (b"allow", allow))
 
     return [*(Route(path, handler, methods=[method]) for method, handler in handlers.items()), _any_method(path, refuse)]

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from libs.clock import epoch_ms
-from services.gateway.answers import Refusal
+from services.gateway.answers import CLIENT_GONE, Refusal
 
 type Handler = Callable[[Request], Awaitable[Response]]
 """An endpoint."""
@@ -37,18 +37,21 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     """Return the request's body.
 
     Raises:
-        Refusal: 413, it is larger than `limit` bytes, by its header or by its bytes.
+        Refusal: 413, it is larger than `limit` bytes, by its header or by its bytes; or the client left before its end.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise Refusal(413, "payload too large")
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            raise Refusal(413, "payload too large")
+    try:
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise Refusal(413, "payload too large")
+    except ClientDisconnect:
+        raise Refusal(CLIENT_GONE, "client closed request") from None
     return b"".join(pieces)
 
 
