@@ -21,6 +21,7 @@ from libs.messages import heads
 from libs.telemetry.ops import PATHS, OpsApp, Receive, Scope, Send
 from services.gateway import requests
 from services.gateway.answers import Refusal
+from services.gateway.connection import send_whole
 from services.gateway.dialects.fastfn import executions, health, invoke, jobs, schedules
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, refusal_response
@@ -115,7 +116,9 @@ class ControlPlane:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
             response = await _failed(request, error)
-        await response(scope, receive, send_with_id)
+        whole = [*response.raw_headers, (b"x-request-id", request_id.encode())]
+        if not send_whole(send, response.status_code, whole, bytes(response.body)):
+            await response(scope, receive, send_with_id)
 
     def _find(self, scope: Scope) -> Handler | None:
         """Return the endpoint that a request is for, having put the path's id into the scope."""

@@ -51,18 +51,15 @@ class Pattern(NamedTuple):
 
     text: str
     segments: tuple[Segment, ...]
+    names: tuple[str, ...]
+    """The parameters' names, in order."""
     order: tuple[int, int, int, int, str]
     """Sorts ascending: most literals, most segments, fewest catch-alls, most parameters, then alphabetical."""
 
     @property
     def literal(self) -> bool:
         """Whether the pattern matches one path only."""
-        return all(segment.kind is Kind.LITERAL for segment in self.segments)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters' names, in order."""
-        return tuple(segment.text for segment in self.segments if segment.kind is not Kind.LITERAL)
+        return not self.names
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the parameters of a canonical path, or None when it does not match; for single questions, not for routing."""
@@ -105,7 +102,8 @@ def parse(text: str) -> Pattern:
             segments.append(Segment(Kind.LITERAL, part))
     count = [sum(segment.kind is kind for segment in segments) for kind in Kind]
     order = (-count[Kind.LITERAL], -len(segments), count[Kind.MANY], -count[Kind.ONE], text)
-    return Pattern(text, tuple(segments), order)
+    names = tuple(segment.text for segment in segments if segment.kind is not Kind.LITERAL)
+    return Pattern(text, tuple(segments), names, order)
 
 
 @functools.lru_cache(maxsize=1024)
