@@ -211,6 +211,11 @@ def handler(event):
     return {"status": int(event["query"]["status"]), "headers": {"retry-after": "1"}, "body": {"error": "as asked"}}
 """
 
+_DEFAULTS = """
+def handler(event):
+    return event["context"]["timeout_ms"]
+"""
+
 FUNCTIONS: dict[str, str] = {
     "get.raises.py": 'def handler(event):\n    raise RuntimeError("boom \\u2713 " + "x" * 10)\n',
     "python/long-error/handler.py": 'def handler(event):\n    raise RuntimeError("x" * 1_000_000)\n',
@@ -259,15 +264,19 @@ FUNCTIONS: dict[str, str] = {
     "get.dies-at-load.py": "import os\nos._exit(7)\n",
     "get.both.py": "def handler(event):\n    return 1\n",
     "get.both.js": "exports.handler = () => 1;\n",
-    "python/not-json/handler.py": 'def handler(event):\n    return "kept"\n',
+    "python/not-json/handler.py": _DEFAULTS,
     "python/not-json/fn.config.json": '{"timeout_ms": 1000,',
-    "python/wrong-type/handler.py": 'def handler(event):\n    return event["context"]["timeout_ms"]\n',
+    "python/wrong-type/handler.py": _DEFAULTS,
     "python/wrong-type/fn.config.json": '{"timeout_ms": "soon", "max_concurrency": -1, "invoke": {"methods": ["FETCH"]}}',
-    "python/not-a-cron/handler.py": 'def handler(event):\n    return "kept"\n',
-    "python/not-a-cron/fn.config.json": '{"schedule": {"enabled": true, "cron": "every day at noon"}}',
-    "python/list-config/handler.py": 'def handler(event):\n    return "kept"\n',
+    "python/not-a-cron/handler.py": _DEFAULTS,
+    "python/not-a-cron/fn.config.json": '{"schedule": {"enabled": true, "cron": "every day at noon or later or so"}}',
+    "python/cron-range/handler.py": _DEFAULTS,
+    "python/cron-range/fn.config.json": '{"schedule": {"enabled": true, "cron": "61 * * * *"}}',
+    "python/no-zone/handler.py": _DEFAULTS,
+    "python/no-zone/fn.config.json": '{"schedule": {"enabled": true, "cron": "* * * * *", "timezone": "Mars/Olympus"}}',
+    "python/list-config/handler.py": _DEFAULTS,
     "python/list-config/fn.config.json": "[1, 2]",
-    "python/deep-config/handler.py": 'def handler(event):\n    return "kept"\n',
+    "python/deep-config/handler.py": _DEFAULTS,
     "python/deep-config/fn.config.json": "[" * 100_000,
 }
 """Files of the folder by path."""
