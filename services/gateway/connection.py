@@ -1,4 +1,4 @@
-"""The HTTP connection: uvicorn's own protocol, with limits on heads, errors in our form, and answers in one write.
+"""The HTTP connection: uvicorn's own protocol, with limits on heads, errors in our form, answers in one write, and few timers.
 
 What is refused here never becomes a request: it is not HTTP, its target is not ASCII, or its head is too large.
 """
@@ -47,9 +47,15 @@ def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], 
 
 
 class Connection(HttpToolsProtocol):
-    """One client connection."""
+    """One client connection.
+
+    uvicorn arms a timer after each answer and cancels it with the next request, which costs a warm call as much as the bus's
+    parser does. Here one timer runs on while requests come and go, and when it fires, looks how long the connection was idle.
+    """
 
     _head_bytes = 0
+    _idle_since: float | None = None
+    """Since when nothing is asked; None while something is."""
 
     def on_message_begin(self) -> None:
         """Count a new head from nothing."""
@@ -67,6 +73,44 @@ class Connection(HttpToolsProtocol):
         if len(self.headers) >= MAX_HEADERS:
             raise HeadTooLargeError
         super().on_header(name, value)
+
+    def on_response_complete(self) -> None:
+        """Go on with a request that waits, or wait for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_idle(self.timeout_keep_alive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the timer as well."""
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection when it has been idle for long enough; otherwise look again when it could be."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # the next answer starts the timer again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._wait_idle(left)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _wait_idle(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Note that something is asked (uvicorn calls this with each piece of data)."""
+        self._idle_since = None
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no request we can read, and close."""
