@@ -31,8 +31,8 @@ SCHEDULES = Collection("schedules")
 
 _TRIES = 20
 _REMEMBERED_JOBS = 4096
-_REMEMBERED_BODY_BYTES = 4096
-"""Bounds what is remembered to some ten MiB."""
+_REMEMBERED_BYTES = 8192
+"""A job that is larger, packed, is read again when it is needed: together they bound what is remembered."""
 
 
 class StoredJob(NamedTuple):
@@ -60,8 +60,9 @@ class JobStore:
         Raises:
             port.DuplicateKeyError: there is one of that id.
         """
-        await self._store.insert(JOBS, _document(job))
-        self._remember(job, revision=1)
+        document = _document(job)
+        await self._store.insert(JOBS, document)
+        self._remember(job, document, revision=1)
 
     async def get(self, job_id: str) -> StoredJob | None:
         """Return a job by id."""
@@ -88,13 +89,14 @@ class JobStore:
         Raises:
             port.RevisionConflictError: somebody else was first.
         """
+        document = _document(job)
         try:
-            written = await self._store.replace(JOBS, _document(job), revision=revision)
+            written = await self._store.replace(JOBS, document, revision=revision)
         except BaseException:
             # Somebody else was first, or nobody knows whether it has been written.
             self._written.pop(job.id, None)
             raise
-        self._remember(job, revision=written)
+        self._remember(job, document, revision=written)
         return written
 
     async def save_ending(self, ending: Ending, *, revision: int, letter: DeadLetter | None) -> None:
@@ -192,9 +194,9 @@ class JobStore:
         """Return when the database answers."""
         await self._store.ping()
 
-    def _remember(self, job: Job, *, revision: int) -> None:
+    def _remember(self, job: Job, document: port.Document, *, revision: int) -> None:
         self._written.pop(job.id, None)
-        if job.state in TERMINAL or len(job.request.body) > _REMEMBERED_BODY_BYTES:
+        if job.state in TERMINAL or len(document["job"]) > _REMEMBERED_BYTES:
             return
         self._written[job.id] = StoredJob(job, revision)
         if len(self._written) > _REMEMBERED_JOBS:
