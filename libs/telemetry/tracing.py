@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NEVER_ZERO = 1 << 64 | 1
 _ids = random.SystemRandom()
-_fast_ids = random.Random(_ids.getrandbits(128))  # noqa: S311  ids need to be unlike, not secret
+_random_bits = random.Random(_ids.getrandbits(128)).getrandbits  # noqa: S311  ids need to be unlike, not secret
 
 
 class SpanKind(IntEnum):
@@ -46,7 +46,7 @@ class TraceContext(NamedTuple):
 
     def child(self) -> "TraceContext":
         """Return a new span's context in the same trace."""
-        return TraceContext(self.trace_id, f"{_fast_ids.getrandbits(64) | 1:016x}", self.sampled)
+        return TraceContext(self.trace_id, (_random_bits(64) | 1).to_bytes(8).hex(), self.sampled)
 
     def handler(self) -> "TraceContext":
         """Return the context of the handler's span below this one.
@@ -54,7 +54,7 @@ class TraceContext(NamedTuple):
         It is derived, not random: the gateway hands it to user code in the head before the executor, which never reads the
         head, makes the span.
         """
-        return TraceContext(self.trace_id, f"{(int(self.span_id, 16) ^ 0x5DEECE66D1CE4E5B) or 1:016x}", self.sampled)
+        return TraceContext(self.trace_id, ((int(self.span_id, 16) ^ 0x5DEECE66D1CE4E5B) or 1).to_bytes(8).hex(), self.sampled)
 
 
 def parse(traceparent: str) -> TraceContext | None:
@@ -70,7 +70,7 @@ def parse(traceparent: str) -> TraceContext | None:
 
 def start(*, sampled: bool = True) -> TraceContext:
     """Return the context of the first span of a new trace."""
-    both = f"{_fast_ids.getrandbits(192) | _NEVER_ZERO:048x}"
+    both = (_random_bits(192) | _NEVER_ZERO).to_bytes(24).hex()
     return TraceContext(both[:32], both[32:], sampled)
 
 

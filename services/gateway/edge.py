@@ -52,6 +52,7 @@ class _Exchange:
         "scope",
         "send",
         "trace",
+        "traceparent",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +66,7 @@ class _Exchange:
         parent = self.headers.get("traceparent")
         given = tracing.parse(parent) if isinstance(parent, str) else None
         self.trace = given.child() if given else tracing.start()
+        self.traceparent = self.trace.header()
         self.parent = given.span_id if given else ""
         self.id = ""
         self.path = ""
@@ -168,9 +170,7 @@ class Edge:
         try:
             invocation = self._invocation(exchange, callee, params, body)
             admitted = time.perf_counter()
-            outcome = await self._caller.call(
-                callee.subject, invocation, traceparent=exchange.trace.header(), gone=exchange.gone
-            )
+            outcome = await self._caller.call(callee.subject, invocation, traceparent=exchange.traceparent, gone=exchange.gone)
         finally:
             gate.leave()
         await self._finish(exchange, callee, outcome, admit_ms=(admitted - exchange.began) * 1000)
@@ -255,7 +255,7 @@ class Edge:
 
     async def _send(self, exchange: _Exchange, status: int, headers: answers.AsgiHeaders, body: bytes) -> None:
         headers.append((b"x-request-id", exchange.id.encode()))
-        headers.append((b"traceparent", exchange.trace.header().encode()))
+        headers.append((b"traceparent", exchange.traceparent.encode()))
         if status in _BODILESS:
             body = b""
         if status not in (204, 304):
