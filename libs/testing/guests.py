@@ -5,6 +5,7 @@ on one side is seen by the other.
 """
 
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -22,6 +23,8 @@ READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
 
 _FRAME = struct.Struct(">IBBHIIII")
 _PATIENCE = 30.0
+_DESCRIPTOR = os.open(os.devnull, os.O_RDWR)
+"""Where guests find their socket: taken when nothing else is open yet, since Node needs a number up to 15."""
 """Seconds to wait for a frame or an end on a machine that is busy with other tests."""
 
 
@@ -73,14 +76,17 @@ class Guest:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(_PATIENCE)
         with theirs, self._out.open("wb") as out, self._err.open("wb") as err:
+            os.dup2(theirs.fileno(), _DESCRIPTOR, inheritable=False)
             self.process = subprocess.Popen(
-                [*argv, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [*argv, str(_DESCRIPTOR)],
+                pass_fds=[_DESCRIPTOR],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **(env or {})},
             )
+            with Path(os.devnull).open("rb+") as nothing:
+                os.dup2(nothing.fileno(), _DESCRIPTOR, inheritable=False)
         self._calls = 0
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ from services.executor.boot import Boot, Bounds
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Catalogue, Known, VersionKey
 from services.executor.consumer import CallConsumer
+from services.executor.descriptor import GuestDescriptor
 from services.executor.dispatch import Dispatch
 from services.executor.heartbeat import Pulse
 from services.executor.jobs import JobConsumer
@@ -48,6 +49,7 @@ class Parts:
     runtimes: Mapping[str, Runtime]
     """Those that were found on this machine, by name."""
     sandbox: Sandbox
+    descriptor: GuestDescriptor
     keys: KeyRing | None
     tracer: Tracing
     clock: Clock
@@ -124,7 +126,14 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             max_computing=_CORES_COMPUTING * cores,
             idle_seconds=chosen.idle_seconds,
         ),
-        boot=Boot(runtimes=parts.runtimes, sandbox=parts.sandbox, bundles=bundles, keys=parts.keys, bounds=bounds),
+        boot=Boot(
+            runtimes=parts.runtimes,
+            sandbox=parts.sandbox,
+            descriptor=parts.descriptor,
+            bundles=bundles,
+            keys=parts.keys,
+            bounds=bounds,
+        ),
         catalogue=catalogue,
         record=records.add,
         tracer=parts.tracer,

@@ -16,6 +16,7 @@ from libs.secrets import KeyRing
 from services.executor import runs
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Known
+from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import FrameType
 from services.executor.process import Worker, WorkerEndedError
 from services.executor.runs import Result
@@ -58,10 +59,18 @@ class Boot:
     """Starts workers."""
 
     def __init__(
-        self, *, runtimes: Mapping[str, Runtime], sandbox: Sandbox, bundles: Bundles, keys: KeyRing | None, bounds: Bounds
+        self,
+        *,
+        runtimes: Mapping[str, Runtime],
+        sandbox: Sandbox,
+        descriptor: GuestDescriptor,
+        bundles: Bundles,
+        keys: KeyRing | None,
+        bounds: Bounds,
     ) -> None:
         self._runtimes = runtimes
         self._sandbox = sandbox
+        self._descriptor = descriptor
         self._bundles = bundles
         self._keys = keys
         self._bounds = bounds
@@ -103,6 +112,7 @@ class Boot:
                 sandbox=self._sandbox,
                 command=runtime.command(),
                 code=code,
+                descriptor=self._descriptor,
                 network=True,
                 max_frame=self._bounds.max_body_bytes + _FRAME_ROOM,
                 ready_seconds=self._bounds.ready_seconds,

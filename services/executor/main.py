@@ -18,6 +18,7 @@ from libs.secrets import KeyRing
 from libs.telemetry import ops, tracing
 from services.executor import bodies, metrics
 from services.executor.assembly import Executor, Parts, assemble
+from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes import installed
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.choice import choose
@@ -29,10 +30,11 @@ log = logging.getLogger(__name__)
 def main() -> int:
     """Run the executor until it is told to stop; return the exit code."""
     chosen = settings.load(ExecutorSettings)
-    return lifecycle.run("executor", chosen, partial(build, chosen))
+    descriptor = GuestDescriptor()  # first, while low numbers are free
+    return lifecycle.run("executor", chosen, partial(build, chosen, descriptor))
 
 
-async def build(chosen: ExecutorSettings, service: Service) -> None:
+async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: Service) -> None:
     """Connect, start everything, and push every undo on the service's stack."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     _allow_open_files()
@@ -55,6 +57,7 @@ async def build(chosen: ExecutorSettings, service: Service) -> None:
         bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=bodies.TTL_SECONDS),
         runtimes=runtimes,
         sandbox=sandbox,
+        descriptor=descriptor,
         keys=_keys(chosen),
         tracer=tracer,
         clock=SystemClock(),

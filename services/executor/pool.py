@@ -400,10 +400,12 @@ class Pool[C: Call]:
         waited = now - version.waiting[0].queued_at
         if version.waits < _SELDOM and waited < PATIENCE_SECONDS:
             most = min(most, self._limits.max_computing - version.slots)
-        if most <= 0 or now < version.no_start_before:
+        if most <= 0:
             return 0
         if version.slots == 0:
             return 1
+        if now < version.no_start_before:
+            return 0
         expected = version.run_seconds * waiting / version.slots
         if expected > START_SECONDS:
             return min(most, math.ceil(expected / START_SECONDS))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from libs import errors
 from services.executor import frames
+from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import Frame, FrameType
 from services.executor.output import Capture, Output
 from services.executor.runtimes.base import GuestCommand
@@ -65,7 +66,15 @@ class Worker(asyncio.Protocol):
 
     @classmethod
     async def start(
-        cls, *, sandbox: Sandbox, command: GuestCommand, code: Path, network: bool, max_frame: int, ready_seconds: float
+        cls,
+        *,
+        sandbox: Sandbox,
+        command: GuestCommand,
+        code: Path,
+        descriptor: GuestDescriptor,
+        network: bool,
+        max_frame: int,
+        ready_seconds: float,
     ) -> "Worker":
         """Start a guest and wait until it is ready for code.
 
@@ -73,6 +82,7 @@ class Worker(asyncio.Protocol):
             sandbox: how to confine it.
             command: the runtime's guest.
             code: folder that it will find at `sandbox.root(code)`.
+            descriptor: number of its end of the socket pair.
             network: whether it may use the network.
             max_frame: largest frame, in bytes, that it may send.
             ready_seconds: how long it may take to boot.
@@ -82,7 +92,7 @@ class Worker(asyncio.Protocol):
         """
         worker = cls(sandbox=sandbox, max_frame=max_frame)
         try:
-            await worker._spawn(command, code, network=network)
+            await worker._spawn(command, code, descriptor, network=network)
             await worker._handshake(ready_seconds, "get ready")
         except BaseException:
             await worker.kill()
@@ -182,7 +192,7 @@ class Worker(asyncio.Protocol):
 
     # end of asyncio.Protocol
 
-    async def _spawn(self, command: GuestCommand, code: Path, *, network: bool) -> None:
+    async def _spawn(self, command: GuestCommand, code: Path, descriptor: GuestDescriptor, *, network: bool) -> None:
         ours, theirs = socket.socketpair()
         info_read, info_write = os.pipe()
         os.set_blocking(info_read, False)
@@ -190,19 +200,20 @@ class Worker(asyncio.Protocol):
         self._info_fd = info_read
         stdout, stderr = self._capture.child_fds
         try:
-            launch = self._sandbox.launch(command, code=code, network=network, guest_fd=theirs.fileno(), info_fd=info_write)
             # Popen itself blocks for the millisecond until exec; a thread would be wrong, since the kernel ends the child
             # when the thread that made it ends (die-with-parent).
-            self._child = subprocess.Popen(  # noqa: ASYNC220
-                launch.argv,
-                env=dict(launch.env),
-                cwd=launch.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=(theirs.fileno(), info_write) if launch.tells else (theirs.fileno(),),
-                start_new_session=True,
-            )
+            with descriptor.of(theirs) as number:
+                launch = self._sandbox.launch(command, code=code, network=network, guest_fd=number, info_fd=info_write)
+                self._child = subprocess.Popen(  # noqa: ASYNC220
+                    launch.argv,
+                    env=dict(launch.env),
+                    cwd=launch.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=(number, info_write) if launch.tells else (number,),
+                    start_new_session=True,
+                )
         except OSError as error:
             ours.close()
             raise WorkerEndedError(f"worker could not be started: {error}") from error

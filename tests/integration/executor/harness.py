@@ -21,6 +21,7 @@ from libs.telemetry.tracing import Tracing
 from libs.testing.buses import Net
 from libs.testing.wait import eventually
 from services.executor.assembly import Executor, Parts, assemble
+from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.process import ProcessSandbox
@@ -218,6 +219,7 @@ class Platform:
             bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=3600),
             runtimes=self.runtimes,
             sandbox=self.sandbox,
+            descriptor=GuestDescriptor(),
             keys=self.keys,
             tracer=Tracing(),
             clock=SystemClock(),

@@ -1,10 +1,12 @@
 """The runtime of the scripted guest, and the ways to have a worker of it."""
 
 import asyncio
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import Frame
 from services.executor.output import Output
 from services.executor.process import Worker
@@ -44,14 +46,16 @@ async def start(
     max_frame: int = 1 << 20,
 ) -> Worker:
     """Return a worker that is ready for code."""
-    return await Worker.start(
-        sandbox=sandbox or ProcessSandbox(),
-        command=ScriptedRuntime(script).command(),
-        code=code,
-        network=True,
-        max_frame=max_frame,
-        ready_seconds=ready_seconds,
-    )
+    with contextlib.closing(GuestDescriptor()) as descriptor:
+        return await Worker.start(
+            sandbox=sandbox or ProcessSandbox(),
+            command=ScriptedRuntime(script).command(),
+            code=code,
+            descriptor=descriptor,
+            network=True,
+            max_frame=max_frame,
+            ready_seconds=ready_seconds,
+        )
 
 
 class Caller:

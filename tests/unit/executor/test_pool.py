@@ -221,6 +221,20 @@ def test_pool_starts_anew_when_the_worker_of_a_waiting_call_is_lost() -> None:
     assert len(effects.started) == 2
 
 
+def test_pool_starts_anew_at_once_when_the_last_worker_is_lost_soon_after_a_failed_start() -> None:
+    """The pause after a failed start is for versions that have another worker to wait for."""
+    pool, effects = make()
+    first = warm(pool, effects, "a", now=0.0, run_seconds=1.0)
+    for _ in range(2):
+        pool.submit(call(), 2.0)
+    second = effects.started[1]
+    assert pool.failed(second, 2.1) == []
+    pool.ended(second, 2.1)
+    effects.running.pop(first.number)
+    pool.ended(first, 2.2)
+    assert [slot.version for slot in effects.started] == ["a", "a", "a"]
+
+
 def test_pool_ends_idle_workers_when_their_time_is_up() -> None:
     pool, effects = make()
     slot = warm(pool, effects, "a", now=0.0, run_seconds=0.1)

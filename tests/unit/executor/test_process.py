@@ -1,6 +1,10 @@
 """A worker process: handshake, calls, and every way in which a guest can misbehave."""
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 
 from libs import errors
 from libs.testing.wait import eventually
+from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import FrameType
 from services.executor.output import KEPT_BYTES
 from services.executor.process import WorkerEndedError
@@ -178,3 +183,20 @@ async def test_start_fails_when_the_program_is_not_there(tmp_path: Path) -> None
 
     with pytest.raises(WorkerEndedError, match="could not be started"):
         await start(tmp_path, sandbox=Nowhere())
+
+
+def test_descriptor_is_the_guest_s_only_while_a_child_is_started() -> None:
+    descriptor = GuestDescriptor()
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(descriptor), ours, theirs:
+        with descriptor.of(theirs) as number:
+            assert os.path.samestat(os.fstat(number), os.fstat(theirs.fileno()))
+            assert os.get_inheritable(number)
+        assert os.path.samestat(os.fstat(descriptor.number), os.stat(os.devnull))
+        assert not os.get_inheritable(descriptor.number)
+
+
+def test_descriptor_is_low_enough_for_every_guest_when_it_is_taken_first() -> None:
+    program = "from services.executor.descriptor import GuestDescriptor; print(GuestDescriptor().number)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 15
