@@ -104,6 +104,9 @@ class CancelInvocation:
     """The caller of an invocation went away: its worker is to be killed."""
 
     id: str
+    """Request id; a client may choose it, so it can be that of another's call too."""
+    reply: str = ""
+    """Where the reply was wanted: which of the calls with that id; empty: all of them."""
 
 
 @record()

@@ -20,6 +20,10 @@ class Beacon:
         """Wait until so many handlers have connected, in all."""
         await eventually(lambda: len(self.connections) >= count, within=within)
 
+    async def told(self, index: int) -> str:
+        """Return the request id that a handler reported, read once."""
+        return (await asyncio.get_running_loop().sock_recv(self.connections[index], 1000)).decode()
+
     def release(self, text: str = "released") -> None:
         """Let every handler that waits answer with `text`."""
         for each in self.connections:

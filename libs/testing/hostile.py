@@ -11,7 +11,7 @@ import socket
 
 def connect(event):
     made = socket.create_connection(("127.0.0.1", int(event["query"]["port"])))
-    made.sendall(b"here")
+    made.sendall(event["id"].encode())
     return made
 """
 
@@ -51,9 +51,9 @@ def handler(event):
     held.set_inheritable(True)
     if os.fork() == 0:
         os.setsid()
-        time.sleep(600)
+        time.sleep(60)
         os._exit(0)
-    subprocess.Popen(["sleep", "600"], close_fds=False)
+    subprocess.Popen(["sleep", "60"], close_fds=False)
     return {{"left": "children"}}
 """
 

@@ -78,6 +78,7 @@ class CallConsumer:
             received=received,
             received_ns=received_ns,
             budget_ms=call.budget_ms,
+            handle=reply_to,
             on_done=lambda _, reply: self._answer(reply_to, reply),
         )
         if call.body_ref:
@@ -87,10 +88,12 @@ class CallConsumer:
 
     def _on_cancel(self, message: Message) -> None:
         try:
-            self._dispatch.cancel(codec.decode(CancelInvocation, message.data).id)
+            cancel = codec.decode(CancelInvocation, message.data)
         except MalformedMessageError as error:
             self.malformed += 1
             log.warning("a cancel cannot be parsed: %s", error, extra={"action": "cancel_malformed"})
+        else:
+            self._dispatch.cancel(cancel.id, handle=cancel.reply)
 
     async def _with_body(self, run: Run, key: str, reply_to: str) -> None:
         try:

@@ -67,7 +67,7 @@ class Dispatch:
         self._workers: dict[int, Worker] = {}
         self._starts: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, Run] = {}
-        self._by_id: dict[str, Run] = {}
+        self._by_handle: dict[str, Run] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._call = 0
         self._open = 0
@@ -85,7 +85,7 @@ class Dispatch:
 
     def submit(self, run: Run) -> None:
         """Take a run; its `on_done` is called once, from the event loop, also when it is refused."""
-        self._by_id[run.id] = run
+        self._by_handle[run.handle] = run
         self._open += 1
         self._idle.clear()
         known = self._catalogue.find(run.key)
@@ -94,18 +94,22 @@ class Dispatch:
             return
         self._admit(run, known)
 
-    def cancel(self, id: str) -> bool:  # noqa: A002  the record's own name for it
-        """End a run; it is answered with `canceled`, if it was running after its worker is dead. False: there is none."""
-        run = self._by_id.get(id)
-        if run is None or run.finished:
-            return False
+    def cancel(self, id: str, *, handle: str = "") -> None:  # noqa: A002  the record's own name for it
+        """End the run of that handle, or all of that id. One that was running is answered after its worker is dead."""
+        known = self._by_handle.get(handle or id)
+        if known is not None:
+            self._cancel(known)
+        elif not handle:
+            for run in [each for each in self._by_handle.values() if each.id == id]:
+                self._cancel(run)
+
+    def _cancel(self, run: Run) -> None:
         if self.pool.cancel(run, time.monotonic()):
             self._finish(run, runs.of_verdict(_CANCELED))
         elif run.slot is not None:
             self._condemn(run, _CANCELED)
         else:
             run.verdict = _CANCELED
-        return True
 
     def trim(self) -> None:
         """Do what is due every second or so: old versions, idle workers."""
@@ -120,7 +124,7 @@ class Dispatch:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("%d runs did not end in time: they are given up", self._open, extra={"action": "drain_incomplete"})
-        for run in list(self._by_id.values()):
+        for run in list(self._by_handle.values()):
             if self.pool.cancel(run, time.monotonic()):
                 self._finish(run, runs.of_verdict(_STOPPING))
             elif run.slot is not None:
@@ -250,8 +254,8 @@ class Dispatch:
         self._open -= 1
         if not self._open:
             self._idle.set()
-        if self._by_id.get(run.id) is run:
-            del self._by_id[run.id]
+        if self._by_handle.get(run.handle) is run:
+            del self._by_handle[run.handle]
         times = runs.stages(run, now or time.monotonic())
         self.counts[result.kind.value] += 1
         self.counts["cold"] += times.cold

@@ -34,6 +34,7 @@ class Run(Call):
     __slots__ = (
         "body",
         "finished",
+        "handle",
         "head",
         "id",
         "key",
@@ -62,6 +63,7 @@ class Run(Call):
         budget_ms: int,
         on_done: OnDone,
         wait_seconds: float = 0.0,
+        handle: str = "",
     ) -> None:
         """Describe a run.
 
@@ -79,9 +81,11 @@ class Run(Call):
             on_done: called once with the reply.
             wait_seconds: how long it may wait for a worker without that being taken from its budget; 0: the wait is a part
                 of the budget.
+            handle: what tells it from all other runs, which a client's id does not; empty: the id does.
         """
         super().__init__(version=key, deadline=received + (wait_seconds or budget_ms / 1000))
         self.id = id
+        self.handle = handle or id
         self.kind = kind
         self.key = key
         self.label = label

@@ -56,12 +56,20 @@ type Outcome = calls.Reply | Trouble
 class _Waiter:
     """A call under way."""
 
-    __slots__ = ("deadline", "gone", "id", "result", "watch_at")
+    __slots__ = ("deadline", "gone", "id", "reply", "result", "watch_at")
 
     def __init__(
-        self, *, request_id: str, deadline: float, gone: Gone | None, watch_at: float, result: asyncio.Future[Outcome]
+        self,
+        *,
+        request_id: str,
+        reply: str,
+        deadline: float,
+        gone: Gone | None,
+        watch_at: float,
+        result: asyncio.Future[Outcome],
     ) -> None:
         self.id = request_id
+        self.reply = reply
         self.deadline = deadline
         self.gone = gone
         self.watch_at = watch_at
@@ -149,6 +157,7 @@ class Caller:
         token = f"{next(self._tokens):x}"
         waiter = _Waiter(
             request_id=invocation.id,
+            reply=self._inbox + token,
             deadline=deadline,
             gone=gone,
             watch_at=self._clock() + WATCH_AFTER_SECONDS,
@@ -156,10 +165,10 @@ class Caller:
         )
         self._waiters[token] = waiter
         try:
-            await self._bus.publish(subject, codec.encode(invocation), reply=self._inbox + token, traceparent=traceparent)
+            await self._bus.publish(subject, codec.encode(invocation), reply=waiter.reply, traceparent=traceparent)
             return await waiter.result
         except asyncio.CancelledError:
-            self._cancel(invocation.id)
+            self._cancel(waiter)
             raise
         finally:
             del self._waiters[token]
@@ -185,7 +194,7 @@ class Caller:
     def _sweep(self, now: float) -> None:
         for waiter in self._waiters.values():
             if now >= waiter.deadline and not waiter.result.done():
-                self._cancel(waiter.id)
+                self._cancel(waiter)
                 waiter.settle(Trouble.TIMEOUT)
             elif waiter.gone is not None and now >= waiter.watch_at:
                 self._tasks.create_task(self._watch(waiter, waiter.gone), name=f"client of {waiter.id}")
@@ -195,15 +204,16 @@ class Caller:
         """Wait for the client beside the reply; the wait ends by itself once the client has been answered."""
         await gone()
         if not waiter.result.done():
-            self._cancel(waiter.id)
+            self._cancel(waiter)
             waiter.settle(Trouble.CLIENT_GONE)
 
-    def _cancel(self, request_id: str) -> None:
+    def _cancel(self, waiter: _Waiter) -> None:
         """Tell all executors to kill the worker that runs this call."""
         try:
-            self._bus.post(subjects.CANCEL_INVOCATION, codec.encode(calls.CancelInvocation(id=request_id)))
+            cancel = calls.CancelInvocation(id=waiter.id, reply=waiter.reply)
+            self._bus.post(subjects.CANCEL_INVOCATION, codec.encode(cancel))
         except errors.FnbusError as error:
-            log.info("a cancel could not be sent: %s", error, extra={"action": "cancel_not_sent", "request": request_id})
+            log.info("a cancel could not be sent: %s", error, extra={"action": "cancel_not_sent", "request": waiter.id})
 
     async def _store(self) -> port.ObjectStore:
         if self._bodies is None:

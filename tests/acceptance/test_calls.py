@@ -222,6 +222,27 @@ async def test_client_that_leaves_frees_the_only_slot_and_ends_the_handler(hosti
         await eventually(lambda: is_free(http, "patient"))
 
 
+async def test_client_that_leaves_ends_no_call_of_another_client_with_the_same_id(hostile: Cluster, beacon: Beacon) -> None:
+    params = {"port": beacon.port}
+    async with (
+        httpx.AsyncClient(base_url=hostile.url, timeout=60) as leaver,
+        httpx.AsyncClient(base_url=hostile.url, timeout=60) as stayer,
+    ):
+        left = asyncio.create_task(leaver.get("/held", params=params))
+        await beacon.arrived(1)
+        given = await beacon.told(0)
+        stays = asyncio.create_task(stayer.get("/held", params=params, headers={"x-request-id": given}))
+        await beacon.arrived(2)
+        assert await beacon.told(1) == given
+
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        await eventually(lambda: not beacon.alive(0))
+        assert beacon.alive(1)
+        beacon.release()
+        assert (await stays).text == "released"
+
+
 @pytest.mark.parametrize("path", ["/echo", "/echo-js"])
 @pytest.mark.parametrize(
     "body",
