@@ -7,9 +7,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "functions"
-MAPS = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md")] + sorted(ROOT.glob("services/*/README.md"))
+MAPS = (
+    [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md")]
+    + sorted(ROOT.glob("*/README.md"))
+    + sorted(ROOT.glob("services/*/README.md"))
+)
 """Documents whose paths are those of this repository."""
-PAGES = [*MAPS, ROOT / "examples" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [*MAPS, *sorted(ROOT.glob("docs/**/*.md"))]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
