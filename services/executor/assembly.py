@@ -30,7 +30,7 @@ from services.executor.settings import ExecutorSettings
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
-_CORES_COMPUTING = 3
+_CORES_COMPUTING = 6
 """Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
 _CATALOG_SECONDS = 10.0
 _LAST_OUTCOMES_SECONDS = 2.0
