@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from libs.testing.jaeger import JaegerServer, running_jaeger
 
 from libs.testing.cluster import Cluster, running_cluster
+from libs.testing.jaeger import JaegerServer, running_jaeger
 from libs.testing.wait import eventually
 
 pytestmark = pytest.mark.timeout(120)

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from libs.testing.mongo import MongoServer, running_mongo
 
 from libs.testing.cluster import Cluster, running_cluster
+from libs.testing.mongo import MongoServer, running_mongo
 
 HELLO = 'def handler(event):\n    return {"hello": "world", "executor": __import__("os").getpid()}\n'
 SLOW = """
