@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
-from libs.telemetry.tracing import TraceContext
+from libs.telemetry.trace_context import TraceContext
 
 log = logging.getLogger(__name__)
 
