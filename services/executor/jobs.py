@@ -45,7 +45,8 @@ ACK_WAIT_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = ACK_WAIT_SECONDS / 3
 
 _CLAIM_SECONDS = 10.0
-_RPC_SECONDS = 5.0
+_RPC_SECONDS = 2.0
+"""How long one scheduler may take; then another is asked, and what was asked twice counts once."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _DELAY_SECONDS = 1.0
 _WAIT_SECONDS = 60.0

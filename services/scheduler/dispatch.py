@@ -43,6 +43,10 @@ _HEADROOM_BYTES = 64 * 1024
 """What an event needs besides head and body."""
 _DUE_BATCH = 500
 _CATALOGUE_WAIT_SECONDS = 1.0
+_LEAST_HOLD = timedelta(seconds=5)
+"""A tick is not skipped sooner: that an outcome comes late, for a scheduler that died, does not mean that its run goes on."""
+_UNBEGUN_HOLD = timedelta(seconds=30)
+"""How long a tick waits behind one that has not begun."""
 _HOLD_POLL = timedelta(milliseconds=250)
 _BACKLOG_GRACE = timedelta(minutes=10)
 """As `jobs.PUBLISH_GRACE`, for a job that waits for long: the queue is behind rather than broken."""
@@ -131,7 +135,8 @@ class Dispatch:
     ) -> bool:
         """Fire a schedule's nominal time, unless another replica has: the unique insert decides.
 
-        While an earlier run of the schedule goes on, this one waits for it for at most `hold`, then it is skipped.
+        While an earlier run of the schedule goes on, this one waits for it for `hold`, a few seconds at the least, and is then
+        skipped; behind one that has not begun (no executor, or its event was lost) it waits longer.
         """
         began = time.time_ns()
         running = [job for job in await self._store.of_schedule(key, limit=3) if job.state not in TERMINAL]
@@ -144,10 +149,10 @@ class Dispatch:
             retry=retry or Retry(max_attempts=1),
             submit_trace=context.header(),
         )
-        job = replace(job, schedule=key, trigger=trigger)
+        now = job.created_at
+        job = replace(job, schedule=key, trigger=trigger, due_at=now + jobs.TICK_PUBLISH_GRACE)
         if running:
-            now = job.created_at
-            job = replace(job, after=running[0].id, due_at=now, hold_until=jobs.stored(now + hold))
+            job = replace(job, after=running[0].id, due_at=now, hold_until=jobs.stored(now + max(hold, _LEAST_HOLD)))
         try:
             await self._store.add(job)
         except storage_port.DuplicateKeyError:
@@ -247,7 +252,9 @@ class Dispatch:
             earlier = await self._store.get(job.after)
         if earlier is None or earlier.job.state in TERMINAL:
             return replace(job, after="", hold_until=None)
-        if job.hold_until is not None and now >= job.hold_until:
+        begun = earlier.job.state is JobState.RUNNING
+        patience = job.hold_until if begun else job.created_at + _UNBEGUN_HOLD
+        if patience is not None and now >= patience:
             return jobs.cancel(job, now=now, keep=self._keep, reason="skipped: the previous run was still going")
         return replace(job, due_at=jobs.stored(now + _HOLD_POLL))
 

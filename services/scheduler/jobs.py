@@ -26,6 +26,8 @@ INLINE_RESULT_BYTES = 16 * 1024
 """Results up to this size lie in the job's document, larger ones in a document of their own."""
 PUBLISH_GRACE = timedelta(seconds=60)
 """How long after its due time a job that is still queued is taken to have been lost by the stream."""
+TICK_PUBLISH_GRACE = timedelta(seconds=2)
+"""As `PUBLISH_GRACE`, for ticks: the next ones wait for it."""
 LEASE_GRACE = timedelta(seconds=60)
 """How long beyond its time limit a running attempt is waited for before it is queued again."""
 MAX_RETRY_DELAY_SECONDS = 3600.0

@@ -32,7 +32,7 @@ from libs.messages.jobs import (
 )
 from libs.testing.wait import eventually
 from services.scheduler import jobs
-from tests.integration.scheduler.scripted import Platform, submission
+from tests.integration.scheduler.scripted import Platform, Replica, submission
 
 
 def ok(event: JobEvent) -> Outcome:
@@ -192,23 +192,46 @@ async def test_tick_is_tried_again_by_its_schedule_s_own_rule(platform: Platform
     await eventually(lambda: any(event.attempt == 2 for event in executor.runs))
 
 
+async def fire(replica: Replica, nominal: datetime) -> None:
+    """Fire the nominal time of a schedule `tick`."""
+    version = VersionEntry(label="default", digest="d", bundle="b", entrypoint="handler.py", policy=Policy())
+    await replica.dispatch.tick(
+        key="tick",
+        nominal=nominal,
+        request=submission().request,
+        version=version,
+        retry=None,
+        trigger={},
+        hold=timedelta(seconds=1),
+    )
+
+
+async def test_no_tick_is_missed_when_the_event_of_one_was_lost(platform: Platform) -> None:
+    """A scheduler dies between a tick's document and its event: the tick comes late, and the next ones after it."""
+    replica = await platform.scheduler()
+    times = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=each) for each in range(3)]
+    await fire(replica, times[0])
+    platform.broker.streams.clear()
+    for stream in (streams.JOBS, streams.EVENTS):
+        await replica.bus.ensure_stream(stream)
+    for nominal in times[1:]:
+        await fire(replica, nominal)
+    executor = await platform.executor(ok)
+    await eventually(lambda: len(executor.runs) == 3)
+    assert [event.job_id for event in executor.runs] == [jobs.tick_id("tick", nominal) for nominal in times]
+
+
 async def test_tick_waits_for_the_run_that_goes_on_when_the_one_between_was_skipped(platform: Platform) -> None:
     replica = await platform.scheduler()
     replica.kill()  # what is due is looked at by hand
-    version = VersionEntry(label="default", digest="d", bundle="b", entrypoint="handler.py", policy=Policy())
     start = datetime(2026, 1, 1, tzinfo=UTC)
     times = [start + timedelta(seconds=each) for each in range(3)]
-    for nominal, hold in zip(times, (60, 0, 60), strict=True):
-        await replica.dispatch.tick(
-            key="tick",
-            nominal=nominal,
-            request=submission().request,
-            version=version,
-            retry=None,
-            trigger={},
-            hold=timedelta(seconds=hold),
-        )
     going_on, skipped, waiting = (jobs.tick_id("tick", nominal) for nominal in times)
+    for nominal in times:
+        await fire(replica, nominal)
+        claims = (Claim(job_id=going_on, attempt=1, sequence=1),)
+        await replica.dispatch.claim(ClaimJobs(executor="e", claims=claims))
+    await replica.store.update(skipped, lambda job: replace(job, hold_until=job.created_at))
 
     async def now_waits_for() -> str | None:
         await replica.dispatch.publish_due()
