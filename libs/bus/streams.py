@@ -1,4 +1,4 @@
-"""The streams of fnbus: what they keep and for how long."""
+"""The streams and stores of fnbus: what they keep, for how long, and what fits into one message."""
 
 from libs.bus.port import StreamSpec
 from libs.messages import subjects
@@ -8,3 +8,9 @@ JOBS = StreamSpec(name=subjects.JOBS_STREAM, subjects=("job.>",), work_queue=Tru
 
 EVENTS = StreamSpec(name=subjects.EVENTS_STREAM, subjects=("event.>",), max_bytes=256 * 1024 * 1024, max_age_seconds=24 * 3600)
 """Facts on their way into a store."""
+
+BODY_TTL_SECONDS = 3600.0
+"""How long a body that nobody fetched stays in the store of bodies."""
+
+ENVELOPE_BYTES = 64 * 1024
+"""Room that a message keeps for everything but its body; a body for which `Bus.max_payload` leaves less goes by reference."""

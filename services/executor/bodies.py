@@ -4,15 +4,10 @@ import logging
 import uuid
 
 from libs import errors
+from libs.bus import streams
 from libs.bus.port import Bus, ObjectStore
 
 log = logging.getLogger(__name__)
-
-TTL_SECONDS = 3600.0
-"""What nobody fetched is gone after this."""
-
-_ENVELOPE_BYTES = 64 * 1024
-"""Room in a message for what is not the body."""
 
 
 class Bodies:
@@ -24,7 +19,7 @@ class Bodies:
 
     def fits(self, body: bytes) -> bool:
         """Return whether a body can travel in its message."""
-        return len(body) <= self._bus.max_payload - _ENVELOPE_BYTES
+        return len(body) <= self._bus.max_payload - streams.ENVELOPE_BYTES
 
     async def keep(self, body: bytes) -> str:
         """Store a body and return its key.

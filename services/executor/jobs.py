@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from libs import errors
-from libs.bus import port, rpc
+from libs.bus import port, rpc, streams
 from libs.bus.port import Consumer, ConsumerSpec, Delivery
 from libs.clock import Clock
 from libs.messages import codec, subjects
@@ -51,7 +51,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _DELAY_SECONDS = 1.0
 _WAIT_SECONDS = 60.0
 """How long an attempt waits for a worker before it is given back; its timeout is for the handler."""
-_ROOM_BYTES = 64 * 1024
 
 
 class Held:
@@ -106,7 +105,7 @@ class JobConsumer:
             tasks=tasks,
             send=self._record,
             size=lambda held: len(held.outcome.body) if held.outcome else 0,
-            max_bytes=bus.max_payload - _ROOM_BYTES,
+            max_bytes=bus.max_payload - streams.ENVELOPE_BYTES,
         )
         self.settled = dict.fromkeys((each.value for each in Settle), 0)
         """Deliveries settled, by how."""
@@ -304,7 +303,7 @@ class JobConsumer:
         letter = DeadLetter(
             subject=delivery.subject,
             reason=reason,
-            data=delivery.data[: self._bus.max_payload - _ROOM_BYTES],
+            data=delivery.data[: self._bus.max_payload - streams.ENVELOPE_BYTES],
             source=self._executor,
             at=self._clock.now(),
         )

@@ -16,7 +16,7 @@ from libs.lifecycle import Service
 from libs.messages import subjects
 from libs.secrets import KeyRing
 from libs.telemetry import ops, tracing
-from services.executor import bodies, metrics
+from services.executor import metrics
 from services.executor.assembly import Executor, Parts, assemble
 from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes import installed
@@ -54,7 +54,7 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
         bus=bus,
         catalog=await bus.bucket(subjects.CATALOG_BUCKET),
         bundles=await bus.objects(subjects.BUNDLE_STORE),
-        bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=bodies.TTL_SECONDS),
+        bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=streams.BODY_TTL_SECONDS),
         runtimes=runtimes,
         sandbox=sandbox,
         descriptor=descriptor,

@@ -8,6 +8,7 @@ import contextlib
 import logging
 
 from libs import errors
+from libs.bus import streams
 from libs.bus.port import Bus, StreamFullError
 from libs.messages import codec, subjects
 from libs.messages.executions import ExecutionBatch, ExecutionRow
@@ -20,7 +21,6 @@ MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 _RETRY_SECONDS = 1.0
-_ROOM_BYTES = 64 * 1024
 _ROW_BYTES = 64
 """What a row takes beside its texts and bytes."""
 _CHARACTER_BYTES = 4
@@ -84,7 +84,7 @@ class Records:
         return True
 
     def _next_count(self) -> int:
-        room = self._bus.max_payload - _ROOM_BYTES
+        room = self._bus.max_payload - streams.ENVELOPE_BYTES
         count = 0
         for row in self._waiting[:BATCH]:
             room -= _size(row)

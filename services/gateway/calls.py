@@ -14,7 +14,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from libs import errors
-from libs.bus import port
+from libs.bus import port, streams
 from libs.messages import calls, codec, subjects
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,6 @@ WATCH_AFTER_SECONDS = 0.1
 """A call that is older has its client watched."""
 BACKSTOP_SECONDS = 1.0
 """The executor enforces the budget; this much later the gateway stops waiting for it."""
-ENVELOPE_BYTES = 64 * 1024
-"""Room in a message for everything but the body."""
-BODY_TTL_SECONDS = 3600.0
-"""How long a body that nobody fetched stays in the store."""
 
 type Gone = Callable[[], Awaitable[None]]
 """Returns when the client has gone away."""
@@ -127,7 +123,7 @@ class Caller:
         began = self._clock()
         deadline = began + invocation.budget_ms / 1000 + BACKSTOP_SECONDS
         try:
-            if len(invocation.body) + len(invocation.head) > self._bus.max_payload - ENVELOPE_BYTES:
+            if len(invocation.body) + len(invocation.head) > self._bus.max_payload - streams.ENVELOPE_BYTES:
                 invocation = await self._put_body(invocation)
             outcome = await self._ask(subject, invocation, traceparent=traceparent, deadline=deadline, gone=gone)
             if isinstance(outcome, calls.Reply) and outcome.kind is calls.ReplyKind.BUSY:
@@ -217,7 +213,7 @@ class Caller:
 
     async def _store(self) -> port.ObjectStore:
         if self._bodies is None:
-            self._bodies = await self._bus.objects(subjects.BODY_STORE, ttl_seconds=BODY_TTL_SECONDS)
+            self._bodies = await self._bus.objects(subjects.BODY_STORE, ttl_seconds=streams.BODY_TTL_SECONDS)
         return self._bodies
 
     async def _put_body(self, invocation: calls.Invocation) -> calls.Invocation:

@@ -15,6 +15,7 @@ from typing import Any
 
 from libs import errors
 from libs.bus import port as bus_port
+from libs.bus import streams
 from libs.clock import Clock
 from libs.messages import codec, heads, subjects
 from libs.messages.catalog import FunctionEntry, Retry, VersionEntry
@@ -39,8 +40,6 @@ from services.scheduler.store import JobStore, StoredJob
 
 log = logging.getLogger(__name__)
 
-_HEADROOM_BYTES = 64 * 1024
-"""What an event needs besides head and body."""
 _DUE_BATCH = 500
 _CATALOGUE_WAIT_SECONDS = 1.0
 _LEAST_HOLD = timedelta(seconds=5)
@@ -329,7 +328,7 @@ class Dispatch:
 
     async def _publish(self, job: Job, found: tuple[FunctionEntry, VersionEntry]) -> None:
         event = self._event(job, *found)
-        limit = self._bus.max_payload - _HEADROOM_BYTES
+        limit = self._bus.max_payload - streams.ENVELOPE_BYTES
         if len(event.head) + len(event.body) > limit:
             reference = f"job/{jobs.message_id(job)}"
             await self._bodies.put(reference, event.body)

@@ -4,7 +4,7 @@ import itertools
 
 from libs import errors
 from libs.bus import port as bus_port
-from libs.bus import rpc
+from libs.bus import rpc, streams
 from libs.messages.jobs import (
     TERMINAL,
     ClaimedJobs,
@@ -30,7 +30,6 @@ from services.scheduler.store import JobStore
 from services.scheduler.ticks import Ticks
 
 _MAX_LIST = 1000
-_HEADROOM_BYTES = 64 * 1024
 _LETTER_BYTES = 4096
 """What a dead letter needs besides the bytes that it carries."""
 
@@ -45,7 +44,7 @@ class Handlers:
         self._store = store
         self._ticks = ticks
         self._bodies = bodies
-        self._inline_bytes = max_payload - _HEADROOM_BYTES
+        self._inline_bytes = max_payload - streams.ENVELOPE_BYTES
 
     async def serve(self, server: rpc.Server) -> None:
         """Answer all operations of the scheduler."""

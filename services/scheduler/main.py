@@ -28,7 +28,6 @@ from services.scheduler.ticks import Ticks
 
 log = logging.getLogger(__name__)
 
-_BODY_TTL_SECONDS = 3600
 _DUE_SECONDS = 0.25
 _SWEEP_SECONDS = 60.0
 _PING_SECONDS = 1.0
@@ -56,7 +55,7 @@ async def build(chosen: SchedulerSettings, service: Service) -> None:
     await store.prepare()
     for stream in (streams.JOBS, streams.EVENTS):
         await bus.ensure_stream(stream)
-    bodies = await bus.objects(subjects.BODY_STORE, ttl_seconds=_BODY_TTL_SECONDS)
+    bodies = await bus.objects(subjects.BODY_STORE, ttl_seconds=streams.BODY_TTL_SECONDS)
 
     following: list[Ticks] = []
 
