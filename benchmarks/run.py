@@ -21,7 +21,8 @@ import httpx
 
 from benchmarks import load
 from benchmarks.load import Load
-from libs.testing.cluster import Cluster, free_port, running_cluster
+from libs.ports import unused_port
+from libs.testing.cluster import Cluster, running_cluster
 from libs.testing.nats import running_nats
 from libs.testing.wait import eventually
 
@@ -142,7 +143,7 @@ async def _best(url: str, connections: int, seconds: float) -> Load:
 
 @contextlib.asynccontextmanager
 async def _floor(nats_url: str) -> AsyncGenerator[str]:
-    port = free_port()
+    port = unused_port()
     commands = (("responder", nats_url), ("gateway", str(port), nats_url))
     processes = [
         await asyncio.create_subprocess_exec(

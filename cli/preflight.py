@@ -12,6 +12,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from cli.errors import CommandError
+from libs.ports import unused_port
 
 LOCK_FILE = "lock"
 
@@ -44,6 +45,8 @@ def free_port(host: str, port: int) -> int:
         CommandError: it is in use, not allowed, or the host is none of this machine.
     """
     try:
+        if port == 0:
+            return unused_port(host)
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway does: old connections do not count

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from libs.bus.server import NatsServer
+from libs.ports import unused_port
 from libs.secrets import KeyRing
 from libs.testing.nats import running_nats
 from libs.testing.wait import eventually
@@ -136,7 +136,7 @@ class Cluster:
     async def add(self, service: str, **settings: str) -> Replica:
         """Start one more replica; `settings` are added to its environment. It may not be ready yet."""
         name = f"{service}-{len(self.of(service)) + 1}"
-        port = str(free_port())
+        port = str(unused_port())
         data = self.folder / ("data" if service in ("registry", "scheduler") else name)
         env = {
             **self.env,
@@ -199,10 +199,3 @@ async def running_cluster(
             for replica in cluster.replicas:
                 replica.signal(signal.SIGCONT)
             await asyncio.gather(*(replica.stop() for replica in reversed(cluster.replicas)))
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from libs.ports import unused_port
 from libs.testing import programs
 from libs.testing.wait import eventually
 
@@ -63,7 +64,7 @@ class JaegerServer:
 async def running_jaeger() -> AsyncGenerator[JaegerServer]:
     """Run a server for the length of the block; without the program skip, or fail in CI."""
     program = programs.required_program("jaeger")
-    otlp, query = programs.free_port(), programs.free_port()
+    otlp, query = unused_port(), unused_port()
     with tempfile.TemporaryDirectory(prefix="jaeger", ignore_cleanup_errors=True) as folder:
         process = await _spawn(program, Path(folder) / "log", otlp, query)
         try:
@@ -79,7 +80,7 @@ async def running_jaeger() -> AsyncGenerator[JaegerServer]:
 
 
 async def _spawn(program: Path, log: Path, otlp: int, query: int) -> asyncio.subprocess.Process:
-    addresses = {name: programs.free_port() for name in _PORTS}
+    addresses = {name: unused_port() for name in _PORTS}
     addresses |= {"collector.otlp.http.host-port": otlp, "query.http-server.host-port": query}
     with log.open("wb") as output:
         return await asyncio.create_subprocess_exec(

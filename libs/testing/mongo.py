@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+from libs.ports import unused_port
 from libs.testing import programs
 
 
@@ -20,7 +21,7 @@ class MongoServer:
     def __init__(self, program: Path, folder: Path) -> None:
         self._program = program
         self._folder = folder
-        self._port = programs.free_port()
+        self._port = unused_port()
         self._process: asyncio.subprocess.Process | None = None
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         self.url = f"mongodb://127.0.0.1:{self._port}"

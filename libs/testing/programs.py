@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,13 +53,6 @@ def build(name: str) -> Path:
             subprocess.run(["go", "build", *mended, "-o", fresh, PACKAGES[name]], cwd=SOURCES / name, check=True)
             fresh.rename(program)
     return program
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _mended(source: Path, folder: Path) -> list[str]:

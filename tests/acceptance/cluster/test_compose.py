@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from libs.bus.server import FNBUS_CONFIG
-from libs.testing.cluster import Replica, free_port
+from libs.ports import unused_port
+from libs.testing.cluster import Replica
 from libs.testing.jaeger import running_jaeger
 from libs.testing.mongo import running_mongo
 from libs.testing.nats import running_nats
@@ -94,7 +95,7 @@ async def start(service: dict[str, Any], name: str, addresses: dict[str, str], f
     command: list[str] = service["command"]
     assert command == ["fnbus", name]
     assert shutil.which("fnbus", path=str(Path(sys.executable).parent))
-    port = str(free_port())
+    port = str(unused_port())
     own = {"FNBUS_DATA_DIR": str(folder / name), "FNBUS_OPS_PORT": port, "FNBUS_HTTP_PORT": port, "FNBUS_ISOLATION": "auto"}
     env = {key: addresses.get(str(value), str(value)) for key, value in service["environment"].items()}
     env |= {key: value for key, value in own.items() if key in env}
