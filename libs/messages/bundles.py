@@ -3,7 +3,10 @@
 import hashlib
 from collections.abc import Iterable
 
-from libs.messages.catalog import Bundle
+from libs.messages import codec
+from libs.messages.catalog import Bundle, Limits, Permissions
+
+_LIMITS, _PERMISSIONS = Limits(), Permissions()
 
 
 def bundle_digest(bundle: Bundle) -> str:
@@ -19,10 +22,24 @@ def digest_files(files: Iterable[tuple[str, bool, str]]) -> str:
     return digest.hexdigest()
 
 
-def version_digest(*, bundle: str, runtime: str, entrypoint: str, handler: str, handler_style: str, env_sealed: bytes) -> str:
+def version_digest(
+    *,
+    bundle: str,
+    runtime: str,
+    entrypoint: str,
+    handler: str,
+    handler_style: str,
+    env_sealed: bytes,
+    limits: Limits = _LIMITS,
+    permissions: Permissions = _PERMISSIONS,
+    layer: str = "",
+) -> str:
     """Return the sha-256 (hex) of everything that a worker of a version holds."""
     digest = hashlib.sha256()
     for part in (bundle, runtime, entrypoint, handler, handler_style):
         digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
     digest.update(env_sealed)
+    # What is as usual adds nothing, so that digests outlive new fields.
+    if limits != _LIMITS or permissions != _PERMISSIONS or layer:
+        digest.update(b"\0" + codec.encode(limits) + codec.encode(permissions) + layer.encode())
     return digest.hexdigest()

@@ -14,6 +14,8 @@ class ReplyKind(StrEnum):
 
     ANSWER = "answer"
     """The guest answered; status, head and body are its own."""
+    STREAM = "stream"
+    """The guest has begun to answer; status and head are its own, `body` is the first piece, and `StreamPiece`s follow."""
     BUSY = "busy"
     """The executor had no room and ran nothing; another may be asked."""
     FAILURE = "failure"
@@ -45,6 +47,12 @@ class FailureCode(StrEnum):
     """The answer is larger than the platform's cap."""
     MALFORMED = "malformed"
     """The invocation could not be parsed."""
+    MEMORY_LIMIT = "memory_limit"
+    """The worker was killed because it used more memory than its function may."""
+    CPU_LIMIT = "cpu_limit"
+    """The worker was killed because the call used more processor time than its function may."""
+    PROCESS_LIMIT = "process_limit"
+    """The worker was killed because it had more processes and threads than its function may."""
 
 
 @record()
@@ -67,6 +75,8 @@ class Invocation:
     body: bytes = b""
     body_ref: str = ""
     """Key in the body store, when the body is too large for a message."""
+    streams: bool = False
+    """Whether the caller takes a streamed answer; otherwise the executor collects it and answers whole."""
 
 
 @record()
@@ -97,6 +107,31 @@ class Reply:
     """Microseconds spent starting a worker and loading the code."""
     run_us: int = 0
     """Microseconds between handing the call to the worker and its answer."""
+
+
+@record()
+class StreamPiece:
+    """A piece of a streamed answer, sent to where its `Reply` went."""
+
+    number: int
+    """1 for the first one after the reply, then rising by 1: a gap means that a piece was lost."""
+    data: bytes = b""
+    end: bool = False
+    """The last piece: the answer is complete, unless `code` says that it broke off."""
+    code: FailureCode = FailureCode.NONE
+    message: str = ""
+    run_us: int = 0
+    """In the last piece: microseconds between handing the call to the worker and its end."""
+
+
+@record()
+class StreamCredit:
+    """The reader of a streamed answer has room for more; sent to the executor that makes it."""
+
+    reply: str
+    """Where the pieces go, which tells the call from all others."""
+    pieces: int
+    """How many more may come."""
 
 
 @record()

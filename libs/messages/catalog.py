@@ -23,6 +23,69 @@ class WorkerPoolPolicy:
 
 
 @record()
+class KeepWarm:
+    """How many workers of a function stay although nobody calls it (FastFN contract 2.5)."""
+
+    enabled: bool = False
+    min_warm: int = 1
+    ping_every_seconds: int = 45
+    idle_ttl_seconds: int = 300
+
+
+@record()
+class Limits:
+    """What one worker of a version may use. A worker beyond one of these is ended, and the call's failure names it."""
+
+    memory_mb: int = 128
+    """Memory of its own (not shared with other processes), of all its processes together; 64 to 1024."""
+    cpu_ms: int = 0
+    """Processor time of one call; 0: only the deadline counts."""
+    processes: int = 128
+    """Processes and threads at once."""
+    open_files: int = 1024
+    """Descriptors of one process."""
+    disk_mb: int = 64
+    """Size of its `/tmp`, which counts as memory while it is filled."""
+    max_response_bytes: int = 0
+    """Size of one answer; 0: the platform's cap."""
+
+
+@record()
+class Permissions:
+    """What the code of a version may do."""
+
+    network: bool = True
+    """Whether it reaches the network at all."""
+    hosts: tuple[str, ...] = ()
+    """When not empty, the only hosts that it reaches (by HTTP and HTTPS): `api.example.com`, `*.example.com`, `host:port`."""
+    write: bool = False
+    """Whether it may write to its own folder: to a copy that ends with the worker."""
+    env: bool = True
+    """Whether it sees its environment values."""
+    run: bool = True
+    """Whether it may start programs."""
+
+
+@record()
+class Resolution:
+    """What came of a version's dependencies (FastFN contract 2.15)."""
+
+    state: str = "none"
+    """`none`: nothing to build; `pending`: under way; `ok`; `error`."""
+    mode: str = "manifest"
+    """`manifest`, or `inferred` from imports."""
+    manifest: str = ""
+    """Path of the manifest inside the bundle."""
+    tool: str = ""
+    """Name and version of what installed."""
+    message: str = ""
+    """For `error`: the last lines of the tool."""
+    resolved: tuple[str, ...] = ()
+    """What was installed, `name==version` each, as far as the tool tells."""
+    duration_ms: int = 0
+
+
+@record()
 class Policy:
     """A version's limits and what its public routes accept."""
 
@@ -33,6 +96,7 @@ class Policy:
     include_debug_headers: bool = False
     methods: tuple[str, ...] = ("GET",)
     worker_pool: WorkerPoolPolicy = WorkerPoolPolicy()
+    keep_warm: KeepWarm = KeepWarm()
 
 
 @record()
@@ -75,12 +139,20 @@ class VersionEntry:
     entrypoint: str
     """Path of the entry file inside the bundle."""
     handler: str = "handler"
-    handler_style: str = "native"
-    """`native`; later `aws-lambda`, `cloudflare-worker`, `fetch`, `fluxbase`."""
+    handler_style: str = "auto"
+    """What the handler takes and returns: `native`, `fetch`, `fluxbase`, `aws-lambda`, `cloudflare-worker`, `asgi`, `wsgi`;
+    `auto`: the guest tells by what the code exports."""
     env_sealed: bytes = b""
     """Environment as sealed JSON object of text values; empty when there is none."""
     policy: Policy
     schedule: Schedule | None = None
+    limits: Limits = Limits()
+    permissions: Permissions = Permissions()
+    layer: str = ""
+    """Key, in the layer store, of what was built for it; empty when there is nothing, or not yet."""
+    layer_mount: str = ""
+    """Where the layer's files lie below the code's root: `node_modules`, `.deps`, `vendor` …"""
+    resolution: Resolution = Resolution()
 
 
 @record()

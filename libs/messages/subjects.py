@@ -19,6 +19,9 @@ BUNDLE_STORE = "bundles"
 BODY_STORE = "bodies"
 """Object store of bodies too large for one message, each read once and deleted."""
 
+LAYER_STORE = "layers"
+"""Object store of what was built for functions (dependencies, programs), keyed by what it was built from."""
+
 EXECUTORS = "executors"
 """Queue group of the executors."""
 
@@ -90,6 +93,11 @@ def job_consumer(*, runtime: str, priority: str = NORMAL_PRIORITY) -> str:
 def rpc(service: str, operation: str) -> str:
     """Return the subject of a request to a service; its queue group is the service's name."""
     return f"rpc.{service}.{operation}"
+
+
+def stream_credit(executor: str) -> str:
+    """Return the subject on which an executor hears that readers of its streamed answers have room."""
+    return f"ctl.stream.{token(executor)}"
 
 
 def log(*, namespace: str, function: str) -> str:

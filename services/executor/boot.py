@@ -19,6 +19,7 @@ from services.executor.catalogue import Known
 from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import FrameType
 from services.executor.process import Worker, WorkerEndedError
+from services.executor.profile import of_version
 from services.executor.runs import Result
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
@@ -107,13 +108,14 @@ class Boot:
             raise errors.UnavailableError(f"runtime {known.function.runtime} is not present on this executor")
         code = await self._bundles.folder(known.version.bundle)
         head = self._load_head(known, self._sandbox.root(code))
+        profile = of_version(known.version)
         async with self._booting:
             worker = await Worker.start(
                 sandbox=self._sandbox,
-                command=runtime.command(),
+                command=runtime.command(profile),
                 code=code,
                 descriptor=self._descriptor,
-                network=True,
+                profile=profile,
                 max_frame=self._bounds.max_body_bytes + _FRAME_ROOM,
                 ready_seconds=self._bounds.ready_seconds,
             )
@@ -134,7 +136,8 @@ class Boot:
                 "handler_style": version.handler_style,
                 "name": known.function.name,
                 "version": version.label,
-                "env": self._environment(known),
+                "env": self._environment(known) if version.permissions.env else {},
+                "memory_mb": version.limits.memory_mb,
             }
         )
 

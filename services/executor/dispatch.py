@@ -73,7 +73,7 @@ class Dispatch:
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.counts = dict.fromkeys(("answer", "busy", "failure", "cold"), 0)
+        self.counts = dict.fromkeys(("answer", "stream", "busy", "failure", "cold"), 0)
         """Runs that ended, by kind; and how many were cold."""
         self.run_us = 0
         """Microseconds that handlers ran, in all."""

@@ -5,7 +5,7 @@ Both sides speak frames over one stream socket. All numbers are unsigned, big-en
     offset  size  field
     0       4     length of everything after this field (at least 20)
     4       1     type
-    5       1     flags of ANSWER and ERROR: `COMPUTED`, else 0
+    5       1     flags of ANSWER, ERROR and END: `COMPUTED`, `BACKGROUND`, else 0
     6       2     status: HTTP status of ANSWER, START and ERROR, else 0
     8       4     call id, chosen by the executor; 0 for READY, LOAD and LOADED
     12      4     head length
@@ -13,7 +13,10 @@ Both sides speak frames over one stream socket. All numbers are unsigned, big-en
     20      4     largest resident size of the guest, KiB (ANSWER, ERROR, END)
     24      ...   head (JSON, UTF-8), then body (raw bytes)
 
-A short answer is one frame (ANSWER). A streamed one is START, any number of CHUNK, and END; the receiver grants credit.
+A short answer is one frame (ANSWER). A streamed one is START (its body is the first piece, or empty), any number of CHUNK, and
+END. The guest may send `WINDOW` chunks, then one more for each that a CREDIT grants; while it waits for credit, so does the
+handler. An ERROR instead of END says that the handler failed on the way. A handler that goes on after its answer (`waitUntil`)
+has ANSWER or END carry `BACKGROUND`, and a last END, without that flag, when it is done.
 """
 
 import struct
@@ -26,6 +29,14 @@ from libs import errors
 COMPUTED = 0x01
 """Flag: the guest never gave its processor away during the call, so that more workers would only help with more cores."""
 
+BACKGROUND = 0x02
+"""Flag: the call goes on after its answer; one more END tells when it is done."""
+
+WINDOW = 8
+"""Chunks of one answer that the guest may send before it is granted more."""
+CHUNK_BYTES = 64 * 1024
+"""Largest body of a START or CHUNK."""
+
 HEADER = struct.Struct(">IBBHIIII")
 LENGTH_SIZE = 4
 FIXED_SIZE = HEADER.size - LENGTH_SIZE
@@ -37,7 +48,8 @@ class FrameType(IntEnum):
     READY = 1
     """Guest: booted, holds no code yet. Head: `{"protocol": 1, "runtime": ..., "version": ...}`."""
     LOAD = 2
-    """Executor: load this code. Head: `{"root", "entrypoint", "handler", "handler_style", "name", "version", "env"}`."""
+    """Executor: load this code. Head: `{"root", "entrypoint", "handler", "handler_style", "name", "version", "env",
+    "memory_mb"}`."""
     LOADED = 3
     """Guest: loaded, takes calls."""
     CALL = 4
@@ -48,13 +60,13 @@ class FrameType(IntEnum):
     """Guest: load or handler failed. Head: `{"code", "type", "message", "stack"}` with a `FailureCode` as `code`; status and
     body: what the caller gets."""
     START = 7
-    """Guest: a streamed answer begins. Head as ANSWER."""
+    """Guest: a streamed answer begins. Head and status as ANSWER; body: the first piece."""
     CHUNK = 8
-    """Either side: a piece of a streamed body."""
+    """Guest: a piece of a streamed body."""
     END = 9
-    """Either side: a streamed body is complete."""
+    """Guest: the streamed body is complete, or what went on after the answer is done."""
     CREDIT = 10
-    """Receiver of chunks: `status` more chunks may come."""
+    """Executor: `status` more chunks may come."""
 
 
 _FIRST_TYPE = int(FrameType.READY)

@@ -18,8 +18,9 @@ from services.executor import frames
 from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import Frame, FrameType
 from services.executor.output import Capture, Output
+from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
-from services.executor.sandbox.base import Sandbox
+from services.executor.sandbox.base import Cell, Sandbox
 
 type OnAnswer = Callable[[Frame, Output], None]
 type OnEnd = Callable[[str], None]
@@ -61,6 +62,8 @@ class Worker(asyncio.Protocol):
         self._killed = False
         self._dead = False
         self._gone: asyncio.Future[None] = self._loop.create_future()
+        self.cell: Cell | None = None
+        """The worker from outside; None before it is ready."""
         self.too_large = False
         """The worker was ended because its answer was beyond the cap."""
 
@@ -72,7 +75,7 @@ class Worker(asyncio.Protocol):
         command: GuestCommand,
         code: Path,
         descriptor: GuestDescriptor,
-        network: bool,
+        profile: Profile,
         max_frame: int,
         ready_seconds: float,
     ) -> "Worker":
@@ -83,7 +86,7 @@ class Worker(asyncio.Protocol):
             command: the runtime's guest.
             code: folder that it will find at `sandbox.root(code)`.
             descriptor: number of its end of the socket pair.
-            network: whether it may use the network.
+            profile: the walls around it.
             max_frame: largest frame, in bytes, that it may send.
             ready_seconds: how long it may take to boot.
 
@@ -92,12 +95,12 @@ class Worker(asyncio.Protocol):
         """
         worker = cls(sandbox=sandbox, max_frame=max_frame)
         try:
-            await worker._spawn(command, code, descriptor, network=network)
+            await worker._spawn(command, code, descriptor, profile=profile)
             await worker._handshake(ready_seconds, "get ready")
+            worker._enter()
         except BaseException:
             await worker.kill()
             raise
-        worker._confine()
         return worker
 
     @property
@@ -192,7 +195,7 @@ class Worker(asyncio.Protocol):
 
     # end of asyncio.Protocol
 
-    async def _spawn(self, command: GuestCommand, code: Path, descriptor: GuestDescriptor, *, network: bool) -> None:
+    async def _spawn(self, command: GuestCommand, code: Path, descriptor: GuestDescriptor, *, profile: Profile) -> None:
         ours, theirs = socket.socketpair()
         info_read, info_write = os.pipe()
         os.set_blocking(info_read, False)
@@ -203,7 +206,7 @@ class Worker(asyncio.Protocol):
             # Popen itself blocks for the millisecond until exec; a thread would be wrong, since the kernel ends the child
             # when the thread that made it ends (die-with-parent).
             with descriptor.of(theirs) as number:
-                launch = self._sandbox.launch(command, code=code, network=network, guest_fd=number, info_fd=info_write)
+                launch = self._sandbox.launch(command, code=code, profile=profile, guest_fd=number, info_fd=info_write)
                 self._child = subprocess.Popen(  # noqa: ASYNC220
                     launch.argv,
                     env=dict(launch.env),
@@ -232,10 +235,12 @@ class Worker(asyncio.Protocol):
         except TimeoutError:
             raise WorkerEndedError(f"worker did not {what} within {seconds:g} s{self._last_words()}") from None
 
-    def _confine(self) -> None:
+    def _enter(self) -> None:
         self._read_info()
-        if self._child is not None:
-            self._sandbox.confine(self._child.pid)
+        try:
+            self.cell = self._sandbox.enter(self.pid, self._info)
+        except OSError as error:
+            raise WorkerEndedError(f"worker ended as it began: {error}") from error
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -293,6 +298,8 @@ class Worker(asyncio.Protocol):
             self._reply.set_exception(WorkerEndedError(text + self._last_words()))
             self._reply.exception()  # somebody may wait for it or not: it is no loss if nobody does
         self._capture.close()
+        if self.cell is not None:
+            self.cell.close()
         for fd in (self._pidfd, self._info_fd):
             if fd >= 0:
                 os.close(fd)

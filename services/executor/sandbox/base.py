@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from libs.messages.calls import FailureCode
+from libs.messages.catalog import Limits
+from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 
 GUEST_ENV = (("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp"))  # noqa: S108  the sandbox's own
@@ -29,6 +32,53 @@ class Launch:
     """Whether the first process writes to `info_fd`; else it does not inherit it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a worker uses now, by the kernel's accounting, all its processes together."""
+
+    memory_bytes: int
+    """Memory of its own: what would be free if it ended."""
+    processes: int
+    """Processes and threads."""
+
+
+class Cell(Protocol):
+    """One running worker, seen from outside: its limits and what it uses. Made by `Sandbox.enter` once the guest is ready."""
+
+    @property
+    def pid(self) -> int:
+        """The guest's own process, by the host's numbers."""
+        ...
+
+    def limit(self, limits: Limits) -> None:
+        """Set what the worker may use; called once, before any user code is loaded.
+
+        Raises:
+            OSError: the kernel refuses; the worker must not be used.
+        """
+        ...
+
+    def cpu_us(self) -> int:
+        """Return the processor time that the guest has used so far, in microseconds. Cheap: asked twice for each call."""
+        ...
+
+    def memory_kib(self) -> int:
+        """Return the memory of its own that the guest's process has now, in KiB. Cheap: asked once for each call."""
+        ...
+
+    def usage(self) -> Usage:
+        """Return what all processes of the worker use now. Not cheap: for the watchdog."""
+        ...
+
+    def verdict(self) -> tuple[FailureCode, str] | None:
+        """Return which limit the kernel itself has ended the worker for, in words; None when it has not."""
+        ...
+
+    def close(self) -> None:
+        """Remove what the kernel keeps for the worker, which has ended."""
+        ...
+
+
 class Sandbox(Protocol):
     """A way to run guests apart from the host and from each other."""
 
@@ -41,20 +91,29 @@ class Sandbox(Protocol):
         """Return the path under which a guest sees the folder `code` of the host."""
         ...
 
-    def launch(self, command: GuestCommand, *, code: Path, network: bool, guest_fd: int, info_fd: int) -> Launch:
+    def launch(self, command: GuestCommand, *, code: Path, profile: Profile, guest_fd: int, info_fd: int) -> Launch:
         """Return how to start a guest.
 
         Args:
             command: the runtime's guest.
-            code: folder that the guest may read, seen at `root(code)`. It may still be empty when the guest starts.
-            network: whether the guest may use the network.
+            code: folder that the guest may read (and write, when the profile says so), seen at `root(code)`. It is empty
+                when the guest starts, and filled when the guest gets its code.
+            profile: the walls.
             guest_fd: descriptor of the frames; inherited, its number becomes the guest's last argument.
             info_fd: descriptor, inherited, that the sandbox may write facts about the started process to.
         """
         ...
 
-    def confine(self, pid: int) -> None:
-        """Set what limits can be set from outside on the started process; called before any user code is loaded."""
+    def enter(self, pid: int, info: bytes) -> Cell:
+        """Return the cell of a worker whose guest has said that it is ready.
+
+        Args:
+            pid: the process that was started.
+            info: what was written to `info_fd`.
+
+        Raises:
+            OSError: it has ended.
+        """
         ...
 
     def kill(self, pid: int, info: bytes) -> None:

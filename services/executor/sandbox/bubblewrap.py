@@ -9,8 +9,10 @@ import json
 import os
 from pathlib import Path
 
+from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import base
+from services.executor.sandbox.cells import ProcCell
 
 CODE_ROOT = "/fn"
 """Where a worker finds its function's files."""
@@ -43,10 +45,10 @@ class Bubblewrap:
         del code
         return CODE_ROOT
 
-    def launch(self, command: GuestCommand, *, code: Path, network: bool, guest_fd: int, info_fd: int) -> base.Launch:
+    def launch(self, command: GuestCommand, *, code: Path, profile: Profile, guest_fd: int, info_fd: int) -> base.Launch:
         """Return the bwrap command line around the guest's."""
         argv: list[str] = [*self._head, "--info-fd", str(info_fd)]
-        if network:
+        if profile.network:
             argv += _binds("/etc", _NETWORK_ETC)
         else:
             argv.append("--unshare-net")
@@ -58,9 +60,13 @@ class Bubblewrap:
         argv += ("--ro-bind", str(code), CODE_ROOT, "--chdir", CODE_ROOT, "--remount-ro", "/")
         return base.Launch(argv=(*argv, "--", *command.argv, str(guest_fd)), env={}, cwd="/", tells=True)
 
-    def confine(self, pid: int) -> None:
-        """Leave limits to the namespaces: the guest is not a child of `pid` that could be reached before it runs."""
-        del pid
+    def enter(self, pid: int, info: bytes) -> base.Cell:
+        """Return the cell around the guest, the child of the namespace's process 1."""
+        init = _namespace_init(info)
+        children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
+        if not children:
+            raise ProcessLookupError(f"no guest below process {pid}")
+        return ProcCell(int(children[0]))
 
     def kill(self, pid: int, info: bytes) -> None:
         """Kill process 1 of the namespace: the kernel ends all others with it, and bwrap exits after that."""

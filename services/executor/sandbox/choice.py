@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from libs import errors
+from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.bubblewrap import Bubblewrap, write_etc
@@ -72,7 +73,7 @@ async def _try(sandbox: Sandbox, folder: Path) -> str:
     info_read, info_write = os.pipe()
     try:
         command = GuestCommand(argv=("/bin/true",))
-        launch = sandbox.launch(command, code=folder, network=False, guest_fd=info_write, info_fd=info_write)
+        launch = sandbox.launch(command, code=folder, profile=Profile(network=False), guest_fd=info_write, info_fd=info_write)
         child = await asyncio.create_subprocess_exec(
             *launch.argv,
             env=dict(launch.env),

@@ -6,16 +6,14 @@ that makes a session of its own outlives its worker.
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
 from pathlib import Path
 
+from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import base
-
-_OPEN_FILES = 1024
-_FILE_BYTES = 1 << 30
+from services.executor.sandbox.cells import ProcCell
 
 
 class ProcessSandbox:
@@ -32,21 +30,16 @@ class ProcessSandbox:
         """Return the folder itself."""
         return str(code)
 
-    def launch(self, command: GuestCommand, *, code: Path, network: bool, guest_fd: int, info_fd: int) -> base.Launch:
+    def launch(self, command: GuestCommand, *, code: Path, profile: Profile, guest_fd: int, info_fd: int) -> base.Launch:
         """Return the guest's own command line with a clean environment."""
-        del network, info_fd
+        del profile, info_fd
         argv = (*self._prefix, *command.argv, str(guest_fd))
         return base.Launch(argv=argv, env=dict((*base.GUEST_ENV, *command.env)), cwd=str(code))
 
-    def confine(self, pid: int) -> None:
-        """Bound core dumps, open files and file sizes of the guest and its later children."""
-        for limit, value in (
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_NOFILE, _OPEN_FILES),
-            (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        ):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                resource.prlimit(pid, limit, (value, value))
+    def enter(self, pid: int, info: bytes) -> base.Cell:
+        """Return the cell around the started process, which is the guest's own."""
+        del info
+        return ProcCell(pid)
 
     def kill(self, pid: int, info: bytes) -> None:
         """Kill the process group."""

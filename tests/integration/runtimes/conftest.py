@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from libs.testing.guests import Answer, Answered, Bench, Sources
+from services.executor.profile import Profile
 from services.executor.runtimes.base import Runtime
 from services.executor.runtimes.installed import runtimes
 
@@ -27,7 +28,7 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 @pytest.fixture
 def bench(runtime: Runtime, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(runtime=runtime.name, argv=runtime.command().argv, folder=tmp_path)
+    bench = Bench(runtime=runtime.name, argv=runtime.command(Profile()).argv, folder=tmp_path)
     yield bench
     bench.close()
 

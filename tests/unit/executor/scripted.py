@@ -10,7 +10,8 @@ from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import Frame
 from services.executor.output import Output
 from services.executor.process import Worker
-from services.executor.runtimes.base import Availability, GuestCommand
+from services.executor.profile import Profile
+from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
 from services.executor.runtimes.python import PythonRuntime
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.process import ProcessSandbox
@@ -30,11 +31,16 @@ class ScriptedRuntime:
         """It is always there."""
         return Availability(present=True, version=sys.version)
 
-    def command(self) -> GuestCommand:
+    def command(self, profile: Profile) -> GuestCommand:
         """Return the guest's command, with what Python needs to be visible."""
-        python = PythonRuntime().command()
+        python = PythonRuntime().command(profile)
         argv = (python.argv[0], "-I", "-S", "-B", str(PROGRAM), self.script)
         return GuestCommand(argv=argv, visible=(PROGRAM, *python.visible))
+
+    def build(self, code: Path, entrypoint: str) -> BuildPlan | None:
+        """There is nothing to build."""
+        del code, entrypoint
+        return None
 
 
 async def start(
@@ -49,10 +55,10 @@ async def start(
     with contextlib.closing(GuestDescriptor()) as descriptor:
         return await Worker.start(
             sandbox=sandbox or ProcessSandbox(),
-            command=ScriptedRuntime(script).command(),
+            command=ScriptedRuntime(script).command(Profile()),
             code=code,
             descriptor=descriptor,
-            network=True,
+            profile=Profile(),
             max_frame=max_frame,
             ready_seconds=ready_seconds,
         )

