@@ -6,6 +6,7 @@ on one side is seen by the other.
 
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -16,16 +17,20 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import orjson
+import pytest
 
 from libs.messages import heads
 
-READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+COMPUTED, BACKGROUND = 0x01, 0x02
+WINDOW = 8
+"""Chunks of an answer that come without credit."""
 
 _FRAME = struct.Struct(">IBBHIIII")
 _PATIENCE = 30.0
+"""Seconds to wait for a frame or an end on a machine that is busy with other tests."""
 _DESCRIPTOR = os.open(os.devnull, os.O_RDWR)
 """Where guests find their socket: taken when nothing else is open yet, since Node needs a number up to 15."""
-"""Seconds to wait for a frame or an end on a machine that is busy with other tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class Answer:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers of an ANSWER, in order."""
+        """The headers of an ANSWER or START, in order."""
         return [(name, value) for name, value in json.loads(self.head)]
 
     @property
@@ -67,6 +72,27 @@ class Answer:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """A streamed answer that has come to its end."""
+
+    start: Answer
+    pieces: list[bytes]
+    """Bodies of START (unless it is empty) and of each CHUNK."""
+    end: Answer
+    """END, or the ERROR that broke it off."""
+
+    @property
+    def body(self) -> bytes:
+        """All pieces together."""
+        return b"".join(self.pieces)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
 class Guest:
     """A running guest; leaving the context closes its descriptor and sees it end."""
 
@@ -88,6 +114,11 @@ class Guest:
             with Path(os.devnull).open("rb+") as nothing:
                 os.dup2(nothing.fileno(), _DESCRIPTOR, inheritable=False)
         self._calls = 0
+
+    @property
+    def last_call(self) -> int:
+        """Id of the call that was sent last."""
+        return self._calls
 
     def __enter__(self) -> Self:
         return self
@@ -114,9 +145,11 @@ class Guest:
         """What the function has printed as errors."""
         return self._err.read_text()
 
-    def send(self, kind: int, *, head: bytes = b"", body: bytes = b"", call: int = 0, pieces_of: int = 0) -> None:
+    def send(
+        self, kind: int, *, head: bytes = b"", body: bytes = b"", call: int = 0, status: int = 0, pieces_of: int = 0
+    ) -> None:
         """Send a frame, at once or in pieces of `pieces_of` bytes."""
-        data = _FRAME.pack(20 + len(head) + len(body), kind, 0, 0, call, len(head), 0, 0) + head + body
+        data = _FRAME.pack(20 + len(head) + len(body), kind, 0, status, call, len(head), 0, 0) + head + body
         for start in range(0, len(data), pieces_of or len(data)):
             self._socket.sendall(data[start : start + (pieces_of or len(data))])
 
@@ -152,27 +185,66 @@ class Guest:
             data += piece
         return bytes(data)
 
-    def load(self, root: Path, entrypoint: str, *, handler: str = "handler", env: Mapping[str, str] | None = None) -> Answer:
+    def silent(self, seconds: float = 0.3) -> bool:
+        """Whether nothing comes for a while: the guest waits for credit or for something to do."""
+        ready, _, _ = select.select([self._socket], [], [], seconds)
+        return not ready
+
+    def load(
+        self,
+        root: Path,
+        entrypoint: str,
+        *,
+        handler: str = "handler",
+        style: str = "auto",
+        env: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Have a version loaded and return LOADED or ERROR."""
         head = {
             "root": str(root),
             "entrypoint": entrypoint,
             "handler": handler,
-            "handler_style": "native",
+            "handler_style": style,
             "name": "tested",
             "version": "default",
             "env": dict(env or {}),
+            "memory_mb": 128,
         }
         self.send(LOAD, head=json.dumps(head).encode())
         return self.receive()
 
     def call(self, *, body: bytes = b"", pieces_of: int = 0, **head: Any) -> Answer:
-        """Run the handler once; `head` replaces arguments of `libs.messages.heads.encode`."""
+        """Run the handler once; `head` replaces arguments of `libs.messages.heads.encode`.
+
+        A streamed answer gives its START; the rest is for `rest_of`.
+        """
         self._calls += 1
         self.send(CALL, head=request_head(**head), body=body, call=self._calls, pieces_of=pieces_of)
+        return self.next_frame()
+
+    def next_frame(self) -> Answer:
+        """Return the next frame of the call that was sent last."""
         answer = self.receive()
         assert answer.call == self._calls, f"answer to call {answer.call} instead of {self._calls}"
         return answer
+
+    def credit(self, chunks: int = 1) -> None:
+        """Let the call that was sent last send so many chunks more."""
+        self.send(CREDIT, call=self._calls, status=chunks)
+
+    def rest_of(self, start: Answer) -> Streamed:
+        """Return the streamed answer that began with `start`, granting a chunk for each that came."""
+        assert start.type == START, f"frame of type {start.type}: {start.head!r} {start.body[:200]!r}"
+        pieces = [start.body] if start.body else []
+        while (frame := self.next_frame()).type == CHUNK:
+            pieces.append(frame.body)
+            self.credit()
+        assert frame.type in (END, ERROR), f"frame of type {frame.type} in a stream"
+        return Streamed(start=start, pieces=pieces, end=frame)
+
+    def stream(self, *, body: bytes = b"", **head: Any) -> Streamed:
+        """Run the handler once and return its streamed answer."""
+        return self.rest_of(self.call(body=body, **head))
 
 
 def request_head(**changes: Any) -> bytes:
@@ -196,7 +268,13 @@ def request_head(**changes: Any) -> bytes:
 type Sources = Mapping[str, str | Mapping[str, str]]
 """A behaviour: for each runtime the source of its handler, or of several files, the first of which is the entry."""
 
-ENTRY_FILES = {"python": "handler.py", "node": "handler.js"}
+ENTRY_FILES = {
+    "python": "handler.py",
+    "node": "handler.js",
+    "deno": "handler.ts",
+    "php": "handler.php",
+    "rust": "handler.rs",
+}
 """Name of the entry file of a behaviour that is a single file."""
 
 
@@ -221,7 +299,12 @@ class Bench:
         return guest
 
     def write(self, sources: Sources) -> tuple[Path, str]:
-        """Write the code of this runtime and return its root and its entry file."""
+        """Write the code of this runtime and return its root and its entry file.
+
+        A behaviour that says nothing of this runtime is one that the language has no form of: the test is skipped.
+        """
+        if self.runtime not in sources:
+            pytest.skip(f"{self.runtime} has no such form")
         source = sources[self.runtime]
         files = {ENTRY_FILES[self.runtime]: source} if isinstance(source, str) else source
         root = self.folder / "fn"
@@ -231,16 +314,20 @@ class Bench:
             path.write_text(text)
         return root, next(iter(files))
 
-    def loaded(self, sources: Sources, *, handler: str = "handler", env: Mapping[str, str] | None = None) -> Guest:
+    def loaded(
+        self, sources: Sources, *, handler: str = "handler", style: str = "auto", env: Mapping[str, str] | None = None
+    ) -> Guest:
         """Return a guest that has loaded the code."""
+        root, entrypoint = self.write(sources)
         guest = self.start()
-        answer = guest.load(*self.write(sources), handler=handler, env=env)
+        answer = guest.load(root, entrypoint, handler=handler, style=style, env=env)
         assert answer.type == LOADED, answer.body
         return guest
 
-    def refused(self, sources: Sources, *, handler: str = "handler") -> Answer:
+    def refused(self, sources: Sources, *, handler: str = "handler", style: str = "auto") -> Answer:
         """Return the error of a guest that could not load the code."""
-        answer = self.start().load(*self.write(sources), handler=handler)
+        root, entrypoint = self.write(sources)
+        answer = self.start().load(root, entrypoint, handler=handler, style=style)
         assert answer.type == ERROR
         assert answer.failure["code"] == "load_error"
         return answer
@@ -254,6 +341,8 @@ class Bench:
 class Answered(Protocol):
     """A fixture that loads a behaviour, calls it once and returns the answer."""
 
-    def __call__(self, sources: Sources, *, body: bytes = b"", env: Mapping[str, str] | None = None, **head: Any) -> Answer:
+    def __call__(
+        self, sources: Sources, *, style: str = "auto", body: bytes = b"", env: Mapping[str, str] | None = None, **head: Any
+    ) -> Answer:
         """Load, call, return."""
         ...

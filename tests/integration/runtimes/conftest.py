@@ -35,7 +35,9 @@ def bench(runtime: Runtime, tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def answered(bench: Bench) -> Answered:
-    def answered(sources: Sources, *, body: bytes = b"", env: Mapping[str, str] | None = None, **head: Any) -> Answer:
-        return bench.loaded(sources, env=env).call(body=body, **head)
+    def answered(
+        sources: Sources, *, style: str = "auto", body: bytes = b"", env: Mapping[str, str] | None = None, **head: Any
+    ) -> Answer:
+        return bench.loaded(sources, style=style, env=env).call(body=body, **head)
 
     return answered
