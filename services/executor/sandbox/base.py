@@ -30,6 +30,9 @@ class Launch:
     cwd: str
     tells: bool = False
     """Whether the first process writes to `info_fd`; else it does not inherit it."""
+    fds: tuple[int, ...] = ()
+    """Further descriptors that it inherits under their own numbers; whoever starts it closes them afterwards, also when the
+    start fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,10 @@ class Usage:
     """Memory of its own: what would be free if it ended."""
     processes: int
     """Processes and threads."""
+    children: int = 0
+    """Processes besides the guest's own."""
+    cpu_us: int = 0
+    """Processor time so far in microseconds, with that of processes that have ended; in steps of a clock tick."""
 
 
 class Cell(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import base
-from services.executor.sandbox.cells import ProcCell
+from services.executor.sandbox.cells import WorkerCell
 
 CODE_ROOT = "/fn"
 """Where a worker finds its function's files."""
@@ -66,7 +66,7 @@ class Bubblewrap:
         children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
         if not children:
             raise ProcessLookupError(f"no guest below process {pid}")
-        return ProcCell(int(children[0]))
+        return WorkerCell(int(children[0]))
 
     def kill(self, pid: int, info: bytes) -> None:
         """Kill process 1 of the namespace: the kernel ends all others with it, and bwrap exits after that."""

@@ -1,30 +1,89 @@
-"""Cells: a running worker's limits and use, by `/proc` and `prlimit`."""
+"""Cells: a running worker's limits and use, by `/proc`, `prlimit` and, where there are any, control groups."""
 
 import contextlib
 import os
 import resource
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
+from services.executor.sandbox import procfs
 from services.executor.sandbox.base import Usage
+from services.executor.sandbox.cgroups import ROOM, Group
 
+_MIB = 1024 * 1024
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+_STACK = (8 * _MIB, 64 * _MIB)
+_LOCKED_BYTES = 8 * _MIB
+_RESERVES_BYTES = 1024 * _MIB
+"""A guest that has taken this much address space before it ran anything is V8, which an address space limit breaks."""
+_SPACE_ROOM_BYTES = 4096 * _MIB
+"""Address space beyond the memory limit: a bound for bombs that are faster than the watchdog, no measure of use."""
+_MEMORY_FOLDERS = ("tmp", "dev/shm")
 
 
-class ProcCell:
-    """A worker known by the process of its guest."""
+def memory_text(limits: Limits, used: int = 0) -> str:
+    """Return the words for a worker that used too much memory."""
+    return f"memory limit of {limits.memory_mb} MB exceeded" + (f" (used {round(used / _MIB)} MB)" if used else "")
 
-    def __init__(self, pid: int) -> None:
+
+def process_text(limits: Limits) -> str:
+    """Return the words for a worker with too many processes and threads."""
+    return f"process limit of {limits.processes} exceeded"
+
+
+class WorkerCell:
+    """A worker known by the process of its guest and the root of its processes."""
+
+    def __init__(
+        self,
+        pid: int,
+        *,
+        init: int = 0,
+        group: Group | None = None,
+        on_limit: Callable[[int], None] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        """Look at a running worker.
+
+        Args:
+            pid: the guest's process.
+            init: process 1 of its namespace, by the host's numbers; 0 when it has none.
+            group: its control group, which it is in already.
+            on_limit: told the guest's process when limits are set: what the sandbox does at that moment.
+            on_close: called once the worker has gone.
+        """
         self.pid = pid
+        self._init = init
+        self._group = group
+        self._on_limit = on_limit
+        self._on_close = on_close
+        self._limits: Limits | None = None
+        self._verdict: tuple[FailureCode, str] | None = None
         self._clock = (~pid << 3) | 2
         self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
 
     def limit(self, limits: Limits) -> None:
-        """Bound core dumps and open files."""
-        for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, limits.open_files)):
-            resource.prlimit(self.pid, limit, (value, value))
+        """Set rlimits and, when there is a group, its bounds."""
+        self._limits = limits
+        if self._group is not None:
+            self._group.limit(limits)
+        disk = limits.disk_mb * _MIB
+        for which, soft, hard in (
+            (resource.RLIMIT_CORE, 0, 0),
+            (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
+            (resource.RLIMIT_NPROC, limits.processes + ROOM, limits.processes + ROOM),
+            (resource.RLIMIT_FSIZE, disk, disk),
+            (resource.RLIMIT_STACK, *_STACK),
+            (resource.RLIMIT_MEMLOCK, _LOCKED_BYTES, _LOCKED_BYTES),
+        ):
+            _lower(self.pid, which, soft, hard)
+        if procfs.address_space_bytes(self.pid) < _RESERVES_BYTES:
+            space = limits.memory_mb * _MIB + _SPACE_ROOM_BYTES
+            _lower(self.pid, resource.RLIMIT_AS, space, space)
+        if self._on_limit is not None:
+            self._on_limit(self.pid)
 
     def cpu_us(self) -> int:
         """Return the guest's processor time."""
@@ -42,18 +101,65 @@ class ProcCell:
         return (int(resident) - int(shared)) * _PAGE_KIB
 
     def usage(self) -> Usage:
-        """Return what the guest's process uses."""
-        threads = 1
-        with contextlib.suppress(OSError):
-            threads = len(list(Path(f"/proc/{self.pid}/task").iterdir()))
-        return Usage(memory_bytes=self.memory_kib() * 1024, processes=threads)
+        """Return what all processes of the worker use."""
+        pids = self._pids()
+        shares = [procfs.share(pid) for pid in pids]
+        filed = self._filed_bytes()
+        own = sum(each.anonymous_bytes for each in shares)
+        own += max(filed, sum(each.shared_bytes for each in shares))
+        if len(pids) > 1 and self._limits is not None and own > self._limits.memory_mb * _MIB:
+            # Pages that a fork shares with its parent were counted twice.
+            own = min(own, max(filed, sum(procfs.fair_bytes(pid) for pid in pids)))
+        cpu = sum(each.cpu_us for each in shares) + (procfs.cpu_us(self._init) if self._init else 0)
+        children = len(pids) - (self.pid in pids)
+        return Usage(memory_bytes=own, processes=sum(each.threads for each in shares), children=children, cpu_us=cpu)
 
     def verdict(self) -> tuple[FailureCode, str] | None:
-        """Return None: nothing here is enforced by the kernel with a word of its own."""
-        return None
+        """Return what the control group has enforced; still known when the cell is closed."""
+        if self._verdict is None and self._group is not None and self._limits is not None:
+            code = self._group.broken()
+            if code is FailureCode.MEMORY_LIMIT:
+                self._verdict = code, memory_text(self._limits)
+            elif code is FailureCode.PROCESS_LIMIT:
+                self._verdict = code, process_text(self._limits)
+        return self._verdict
 
     def close(self) -> None:
-        """Close the descriptor."""
-        if self._statm >= 0:
-            os.close(self._statm)
-            self._statm = -1
+        """Remove the group and close the descriptor."""
+        if self._statm < 0:
+            return
+        self.verdict()
+        os.close(self._statm)
+        self._statm = -1
+        if self._group is not None:
+            self._group.close()
+            self._group = None
+        if self._on_close is not None:
+            self._on_close()
+
+    def _pids(self) -> list[int]:
+        """Return the worker's processes, the namespace's own process 1 left out."""
+        if self._init:
+            return [pid for pid in procfs.family(self._init) if pid != self._init]
+        found = dict.fromkeys(procfs.family(self.pid))
+        if self._group is not None:
+            found |= dict.fromkeys(self._group.pids())
+        return list(found)
+
+    def _filed_bytes(self) -> int:
+        """Return what lies in the worker's own memory file systems, mapped or not."""
+        if not self._init:
+            return 0
+        total = 0
+        for folder in _MEMORY_FOLDERS:
+            with contextlib.suppress(OSError):
+                told = os.statvfs(f"/proc/{self.pid}/root/{folder}")
+                total += (told.f_blocks - told.f_bfree) * told.f_frsize
+        return total
+
+
+def _lower(pid: int, which: int, soft: int, hard: int) -> None:
+    """Set a resource limit, never above what holds already."""
+    _, most = resource.prlimit(pid, which)
+    hard = hard if most == resource.RLIM_INFINITY else min(hard, most)
+    resource.prlimit(pid, which, (min(soft, hard), hard))

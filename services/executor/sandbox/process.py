@@ -13,7 +13,7 @@ from pathlib import Path
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import base
-from services.executor.sandbox.cells import ProcCell
+from services.executor.sandbox.cells import WorkerCell
 
 
 class ProcessSandbox:
@@ -39,7 +39,7 @@ class ProcessSandbox:
     def enter(self, pid: int, info: bytes) -> base.Cell:
         """Return the cell around the started process, which is the guest's own."""
         del info
-        return ProcCell(pid)
+        return WorkerCell(pid)
 
     def kill(self, pid: int, info: bytes) -> None:
         """Kill the process group."""

@@ -1,0 +1,298 @@
+"""Control groups: memory and processes of a worker bounded by the kernel, where the machine lets the executor make groups.
+
+Two generations of the kernel's interface stand behind one small one. `find` tells which there is; `None` means that rlimits
+and the watchdog have to do. Every worker has a group of its own below the one that the executor runs in, so that whatever
+bounds the executor as a whole bounds its workers too.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from libs.messages.calls import FailureCode
+from libs.messages.catalog import Limits
+
+ROOM = 8
+"""Processes that the kernel allows beyond a worker's limit: the watchdog, which tells why a worker ends, comes first."""
+
+_MIB = 1024 * 1024
+_PREFIX = "fnbus-"
+_MOUNTS = Path("/sys/fs/cgroup")
+
+
+class Group(Protocol):
+    """The group of one worker."""
+
+    def add(self, pids: Iterable[int]) -> None:
+        """Move processes into the group, with all their threads; those that have gone are left out.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        ...
+
+    def limit(self, limits: Limits) -> None:
+        """Bound the group.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        ...
+
+    def pids(self) -> list[int]:
+        """Return the processes of the group."""
+        ...
+
+    def broken(self) -> FailureCode:
+        """Return which limit the kernel has enforced on the group so far, `NONE` when it has not."""
+        ...
+
+    def close(self) -> None:
+        """Remove the group; nothing runs in it any more."""
+        ...
+
+
+class Groups(Protocol):
+    """Makes groups."""
+
+    @property
+    def name(self) -> str:
+        """`cgroup v1` or `cgroup v2`."""
+        ...
+
+    @property
+    def memory(self) -> bool:
+        """Whether memory is bounded; processes alone may be."""
+        ...
+
+    def make(self, name: str) -> Group:
+        """Return a new group.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        ...
+
+    def headroom_bytes(self) -> int | None:
+        """Return what the executor and its workers may still use together; None when nothing bounds them."""
+        ...
+
+
+def find(*, mounts: Path = _MOUNTS, own: Path = Path("/proc/self/cgroup")) -> Groups | None:
+    """Return what this machine offers, after trying it; groups that dead executors have left are removed."""
+    try:
+        places = dict(_places(own.read_text()))
+    except OSError:
+        return None
+    for found in (_Unified.find(mounts, places), _Legacy.find(mounts, places)):
+        if found is not None:
+            return found
+    return None
+
+
+class _Folders:
+    """Folders `fnbus-<pid>/` of this executor, below those that it runs in, one per hierarchy."""
+
+    def __init__(self, parents: Iterable[Path]) -> None:
+        self.own: list[Path] = []
+        for parent in parents:
+            _remove_stale(parent)
+            own = parent / f"{_PREFIX}{os.getpid()}"
+            own.mkdir(exist_ok=True)
+            self.own.append(own)
+
+    def make(self, name: str) -> list[Path]:
+        made = [own / name for own in self.own]
+        for folder in made:
+            folder.mkdir(exist_ok=True)
+        return made
+
+    def remove(self) -> None:
+        for own in self.own:
+            _remove(own)
+
+
+class _Group:
+    """What both generations have in common."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+
+    def add(self, pids: Iterable[int]) -> None:
+        for pid in pids:
+            for folder in self._folders:
+                try:
+                    _write(folder / "cgroup.procs", pid)
+                except OSError as error:
+                    if error.errno != errno.ESRCH:
+                        raise
+
+    def pids(self) -> list[int]:
+        try:
+            return [int(each) for each in (self._folders[0] / "cgroup.procs").read_text().split()]
+        except OSError:
+            return []
+
+    def close(self) -> None:
+        for folder in self._folders:
+            _remove(folder)
+
+
+class _UnifiedGroup(_Group):
+    def limit(self, limits: Limits) -> None:
+        folder = self._folders[0]
+        _write(folder / "memory.max", limits.memory_mb * _MIB)
+        with contextlib.suppress(OSError):  # no swap, or no accounting of it
+            _write(folder / "memory.swap.max", 0)
+        with contextlib.suppress(OSError):  # before Linux 4.19
+            _write(folder / "memory.oom.group", 1)
+        _write(folder / "pids.max", limits.processes + ROOM)
+
+    def broken(self) -> FailureCode:
+        folder = self._folders[0]
+        if _counter(folder / "memory.events", "oom_kill"):
+            return FailureCode.MEMORY_LIMIT
+        return FailureCode.PROCESS_LIMIT if _counter(folder / "pids.events", "max") else FailureCode.NONE
+
+
+class _Unified:
+    """cgroup v2, delegated to the executor."""
+
+    name = "cgroup v2"
+    memory = True
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._folders = _Folders((parent,))
+        try:
+            _write(self._folders.own[0] / "cgroup.subtree_control", "+memory +pids")
+        except OSError:
+            self._folders.remove()
+            raise
+
+    @classmethod
+    def find(cls, mounts: Path, places: dict[str, str]) -> "_Unified | None":
+        if "" not in places or not (mounts / "cgroup.controllers").exists():
+            return None
+        parent = mounts / places[""].lstrip("/")
+        try:
+            # The kernel lets a group have processes or controlled children: the executor itself moves into one of its own.
+            if not {"memory", "pids"} <= set((parent / "cgroup.subtree_control").read_text().split()):
+                inner = parent / f"{_PREFIX}executor"
+                inner.mkdir(exist_ok=True)
+                for pid in (parent / "cgroup.procs").read_text().split():
+                    _write(inner / "cgroup.procs", pid)
+                _write(parent / "cgroup.subtree_control", "+memory +pids")
+            return cls(parent)
+        except OSError:
+            return None
+
+    def make(self, name: str) -> Group:
+        return _UnifiedGroup(self._folders.make(name))
+
+    def headroom_bytes(self) -> int | None:
+        return _headroom(self._parent / "memory.max", self._parent / "memory.current")
+
+
+class _LegacyGroup(_Group):
+    def __init__(self, folders: list[Path], *, memory: bool) -> None:
+        super().__init__(folders)
+        self._memory = folders[0] if memory else None
+        self._pids = folders[-1]
+
+    def limit(self, limits: Limits) -> None:
+        if self._memory is not None:
+            most = limits.memory_mb * _MIB
+            _write(self._memory / "memory.limit_in_bytes", most)
+            with contextlib.suppress(OSError):  # a kernel that does not account for swap
+                _write(self._memory / "memory.memsw.limit_in_bytes", most)
+        _write(self._pids / "pids.max", limits.processes + ROOM)
+
+    def broken(self) -> FailureCode:
+        if self._memory is not None and _counter(self._memory / "memory.oom_control", "oom_kill"):
+            return FailureCode.MEMORY_LIMIT
+        return FailureCode.PROCESS_LIMIT if _counter(self._pids / "pids.events", "max") else FailureCode.NONE
+
+
+class _Legacy:
+    """cgroup v1, with a hierarchy for each controller."""
+
+    name = "cgroup v1"
+
+    def __init__(self, memory: Path | None, pids: Path) -> None:
+        self.memory = memory is not None
+        self._parent = memory
+        self._folders = _Folders((memory, pids) if memory else (pids,))
+
+    @classmethod
+    def find(cls, mounts: Path, places: dict[str, str]) -> "_Legacy | None":
+        folders = {name: mounts / name / places[name].lstrip("/") for name in ("memory", "pids") if name in places}
+        writable = {name: path for name, path in folders.items() if os.access(path, os.W_OK)}
+        if "pids" not in writable:
+            return None
+        try:
+            return cls(writable.get("memory"), writable["pids"])
+        except OSError:
+            return None
+
+    def make(self, name: str) -> Group:
+        return _LegacyGroup(self._folders.make(name), memory=self.memory)
+
+    def headroom_bytes(self) -> int | None:
+        if self._parent is None:
+            return None
+        return _headroom(self._parent / "memory.limit_in_bytes", self._parent / "memory.usage_in_bytes")
+
+
+def _places(text: str) -> Iterator[tuple[str, str]]:
+    """Read `/proc/self/cgroup`: the group of this process by controller; the unified hierarchy has an empty name."""
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, path
+
+
+def _remove_stale(parent: Path) -> None:
+    """Remove the groups of executors that were killed."""
+    for old in parent.glob(f"{_PREFIX}*"):
+        pid = old.name.removeprefix(_PREFIX)
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a group and those in it; one that is not empty yet stays until an executor starts."""
+    with contextlib.suppress(OSError):
+        for inner in folder.iterdir():
+            if inner.is_dir():
+                _remove(inner)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _write(path: Path, value: int | str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(value).encode())
+    finally:
+        os.close(fd)
+
+
+def _counter(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(value) for key, _, value in (line.partition(" ") for line in lines) if key == name), 0)
+
+
+def _headroom(limit: Path, used: Path) -> int | None:
+    try:
+        most, now = limit.read_text().strip(), int(used.read_text())
+    except (OSError, ValueError):
+        return None
+    unbounded = 1 << 60
+    return None if most == "max" or int(most) >= unbounded else int(most) - now

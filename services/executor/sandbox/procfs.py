@@ -1,0 +1,106 @@
+"""What `/proc` says about a family of processes: who belongs to it, what memory is its own, how long it computed.
+
+Reads are small and tolerate processes that end meanwhile. Nothing here knows limits.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+_KIB = 1024
+_READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one process has of the machine."""
+
+    anonymous_bytes: int = 0
+    shared_bytes: int = 0
+    """Memory files (tmpfs, memfd, shared anonymous mappings) as far as they are mapped."""
+    threads: int = 0
+    cpu_us: int = 0
+    """Its own, and that of its children that have ended and were waited for; in steps of a clock tick."""
+
+
+def family(root: int) -> list[int]:
+    """Return a process and all its descendants, parents first; empty when it has gone."""
+    found = [root]
+    seen = {root}
+    alive: list[int] = []
+    for pid in found:
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        alive.append(pid)
+        for thread in threads:
+            for child in _read(f"/proc/{pid}/task/{thread}/children").split():
+                if int(child) not in seen:
+                    seen.add(int(child))
+                    found.append(int(child))
+    return alive
+
+
+def share(pid: int) -> Share:
+    """Return what a process has; nothing when it has gone."""
+    status = _fields(_read(f"/proc/{pid}/status"))
+    return Share(
+        anonymous_bytes=_kib(status, b"RssAnon"),
+        shared_bytes=_kib(status, b"RssShmem"),
+        threads=int(status.get(b"Threads", b"0")),
+        cpu_us=cpu_us(pid),
+    )
+
+
+def cpu_us(pid: int) -> int:
+    """Return a process's processor time with that of its ended children; 0 when it has gone."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return sum(map(int, fields[11:15])) * _TICK_US
+
+
+def fair_bytes(pid: int) -> int:
+    """Return a process's own memory with pages that several processes share counted in parts. Costs milliseconds."""
+    fields = _fields(_read(f"/proc/{pid}/smaps_rollup"))
+    return _kib(fields, b"Pss_Anon") + _kib(fields, b"Pss_Shmem")
+
+
+def address_space_bytes(pid: int) -> int:
+    """Return how much address space a process has taken, whether it uses it or not."""
+    return _kib(_fields(_read(f"/proc/{pid}/status")), b"VmSize")
+
+
+def uid(pid: int) -> int:
+    """Return a process's real user by the host's numbers, -1 when it has gone."""
+    fields = _fields(_read(f"/proc/{pid}/status")).get(b"Uid", b"").split()
+    return int(fields[0]) if fields else -1
+
+
+def available_bytes() -> int:
+    """Return how much memory could be used on this machine without swapping: the page cache counts as free."""
+    return _kib(_fields(Path("/proc/meminfo").read_bytes()), b"MemAvailable")
+
+
+def _read(path: str) -> bytes:
+    """Return a file of `/proc`; empty when its process has gone or hides it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, _READ_BYTES)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _fields(text: bytes) -> dict[bytes, bytes]:
+    pairs = (line.split(b":", 1) for line in text.splitlines() if b":" in line)
+    return {name: value.strip() for name, value in pairs}
+
+
+def _kib(fields: dict[bytes, bytes], name: bytes) -> int:
+    value = fields.get(name, b"").split()
+    return int(value[0]) * _KIB if value else 0
