@@ -169,6 +169,8 @@ def _version(
             handler=found.handler,
             handler_style=found.handler_style,
             env_sealed=sealed,
+            limits=found.limits,
+            permissions=found.permissions,
         ),
         bundle=version.bundle,
         entrypoint=found.entrypoint,
@@ -177,6 +179,8 @@ def _version(
         env_sealed=sealed,
         policy=found.policy,
         schedule=found.schedule,
+        limits=found.limits,
+        permissions=found.permissions,
     )
 
 

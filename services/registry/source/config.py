@@ -4,25 +4,25 @@ A field that is wrong is named in a problem and left at None, so that the functi
 """
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePosixPath
 from typing import cast
 
+from libs import runtime_names
 from libs.messages import catalog
-from services.registry.source import patterns, reading, schedules
+from services.registry.source import bounds, patterns, reading, schedules
+from services.registry.source.bounds import Bounds
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+(?:/[a-zA-Z0-9_-]+)*")
 """What a function may be called."""
 MAX_NAME = 200
-RUNTIMES = ("python", "node", "php", "rust", "deno")
-"""Runtimes that functions can have, in the order in which a bare name is looked up."""
 
 _HANDLER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_.:\[\]-]{1,198}")
 _STYLES = {
-    "native": "native",
+    **{style: style for style in ("auto", "native", "fetch", "fluxbase", "asgi", "wsgi")},
     **dict.fromkeys(("aws-lambda", "lambda", "apigw-v2", "api-gateway-v2"), "aws-lambda"),
     **dict.fromkeys(("cloudflare-worker", "cloudflare-workers", "worker", "workers"), "cloudflare-worker"),
 }
@@ -30,7 +30,8 @@ _FORCE = ("force-url", "force_url", "forceUrl")
 _KNOWN = frozenset({
     "runtime", "name", "entrypoint", "group", "timeout_ms", "max_concurrency", "max_body_bytes", "include_debug_headers",
     "response", "invoke", "schedule", "keep_warm", "worker_pool", "shared_deps", "edge", "home", "assets", "zero_config",
-    "discovery", "routing", "zero_config_ignore_dirs", "strict_fs", "methods", "routes", "route", *_FORCE,
+    "discovery", "routing", "zero_config_ignore_dirs", "strict_fs", "methods", "routes", "route", "permissions",
+    *bounds.LIMITS, *_FORCE,
 })  # fmt: skip
 _KNOWN_INVOKE = frozenset({
     "methods", "routes", "route", "allow_hosts", "handler", "adapter", "summary", "query", "body", "content_type",
@@ -61,6 +62,9 @@ class Config:
     handler: str | None = None
     handler_style: str | None = None
     worker_pool: catalog.WorkerPoolPolicy | None = None
+    keep_warm: catalog.KeepWarm | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    """Limits and permissions."""
     problems: tuple[catalog.Problem, ...] = ()
 
     @property
@@ -70,14 +74,14 @@ class Config:
 
     def below(self, parent: "Config") -> "Config":
         """Return what holds in this config's folder: its own policy, and field by field its parent's where it has none."""
-        return replace(self, **{name: getattr(parent, name) for name in _POLICY if getattr(self, name) is None})
+        taken_over = {name: getattr(parent, name) for name in _POLICY if getattr(self, name) is None}
+        return replace(self, bounds=self.bounds.below(parent.bounds), **taken_over)
 
 
-_POLICY = tuple(
-    field.name
-    for field in fields(Config)
-    if field.name not in ("runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "problems")
-)
+_OWN = frozenset({
+    "runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "bounds", "problems",
+})  # fmt: skip
+_POLICY = tuple(each.name for each in fields(Config) if each.name not in _OWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,8 @@ def parse_config(path: str, data: bytes) -> Config:
         handler=_parse_handler(invoke),
         handler_style=_parse_style(invoke),
         worker_pool=_parse_pool(config),
+        keep_warm=bounds.parse_keep_warm(config),
+        bounds=bounds.parse_bounds(config),
         problems=tuple(problems),
     )
 
@@ -172,10 +178,11 @@ def in_order(methods: tuple[str, ...] | set[str]) -> tuple[str, ...]:
 
 def _parse_runtime(config: Reader) -> str | None:
     runtime = config.text("runtime")
-    if runtime is None or runtime.lower() in RUNTIMES:
+    known = runtime_names.known()
+    if runtime is None or runtime.lower() in known:
         return runtime and runtime.lower()
     later = " (not supported yet)" if runtime.lower() in patterns.LATER else ""
-    config.refuse("runtime", f"must be one of {', '.join(RUNTIMES)}, not {runtime}{later}")
+    config.refuse("runtime", f"must be one of {', '.join(known)}, not {runtime}{later}")
     return None
 
 
@@ -252,7 +259,7 @@ def _parse_style(invoke: Reader) -> str | None:
         return None
     style = _STYLES.get(adapter.lower())
     if style is None:
-        invoke.refuse("adapter", "must be native, aws-lambda or cloudflare-worker")
+        invoke.refuse("adapter", f"must be one of {', '.join(dict.fromkeys(_STYLES.values()))}")
     return style
 
 
@@ -261,7 +268,7 @@ def _parse_pool(config: Reader) -> catalog.WorkerPoolPolicy | None:
         return None
     pool = config.section("worker_pool")
     default = catalog.WorkerPoolPolicy()
-    pool.warn_unknown(field.name for field in fields(default))
+    pool.warn_unknown(each.name for each in fields(default))
 
     def count(name: str, maximum: int = reading.LARGEST) -> int:
         value = pool.integer(name, minimum=0, rule="must be >= 0", maximum=maximum)

@@ -7,8 +7,9 @@ decided in `patterns`, which file is an entry in `entries`, who gets a route in 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from libs import runtime_names
 from services.registry.source import entries, patterns, tree
-from services.registry.source.config import MAX_NAME, NAME, RUNTIMES, Config, Manifest
+from services.registry.source.config import MAX_NAME, NAME, Config, Manifest
 from services.registry.source.drafts import Code, Draft, Drafts
 from services.registry.source.entries import DEFAULT, Entry
 from services.registry.source.found import Discovery
@@ -118,7 +119,7 @@ class _Walk:
         for name, below in sorted(folder.folders.items()):
             if name in self._ignored or name in without or name.startswith(("_", ".")):
                 continue
-            runtime = name if folder is self._root and name in RUNTIMES else scope.runtime
+            runtime = name if folder is self._root and name in runtime_names.known() else scope.runtime
             segments, routing = scope.segments, scope.routing
             try:
                 segments = (*segments, patterns.segment(name))
@@ -224,6 +225,7 @@ class _Walk:
             if parsed is None or name == entry.path or not parsed.is_explicit or (parsed.is_root and not parsed.method):
                 continue
             if self._is_mapped(folder, name, parsed):
+                parsed = replace(parsed, runtime=entries.language(name, entry.runtime))
                 code = Code(root=folder.path, entrypoint=name, files=files, env_path=_env_path(folder))
                 self._route_file(folder, name, parsed, replace(scope, segments=prefix), code=code)
 
@@ -233,7 +235,11 @@ class _Walk:
         """Map the files of a folder that is no function directory."""
         canonical = entries.canonical_entries(folder)
         entry = next(iter(canonical.values())) if len(canonical) == 1 and folder is not self._root else ""
-        parsed = {name: found for name in sorted(folder.files) if (found := patterns.parse_file_name(name)) is not None}
+        parsed = {
+            name: replace(found, runtime=entries.language(name, scope.runtime))
+            for name in sorted(folder.files)
+            if (found := patterns.parse_file_name(name)) is not None
+        }
         mapped = {
             name: found
             for name, found in parsed.items()
@@ -241,7 +247,7 @@ class _Walk:
         }
         self._routed[folder.path] = frozenset(mapped)
         if entry:
-            self._expect_versions(folder, next(iter(canonical)), entry)
+            self._expect_versions(folder, parsed[entry].runtime, entry)
         for name, found in mapped.items():
             code = self._file_code(folder, name, whole_folder=bool(entry))
             self._route_file(folder, name, found, scope, code=code)
@@ -369,8 +375,8 @@ class _Walk:
 
     def _mint(self, folder: Folder, name: str, policy: Config) -> tuple[Owner, str] | None:
         """Make a function of a file that is no route by its name; None when it cannot be started."""
-        runtime = patterns.RUNTIMES_BY_EXTENSION.get("." + name.rpartition(".")[2].lower(), "")
-        if runtime not in RUNTIMES:
+        runtime = entries.language(name, "deno" if folder.path.partition("/")[0] == "deno" else "")
+        if runtime not in runtime_names.BUILT_IN:
             return None
         path = folder.files[name].path
         draft = self._drafts.add((runtime, path, path), file_route=True, routed_by_file=True)

@@ -94,7 +94,9 @@ class Drafts:
             policy=_policy(policy, methods),
             schedule=schedule,
             handler=policy.handler or "handler",
-            handler_style=policy.handler_style or "native",
+            handler_style=policy.handler_style or "auto",
+            limits=policy.bounds.limits(),
+            permissions=policy.bounds.permissions(),
         )
         self._by_entry.setdefault(code.path, (draft.owner, label))
         return True
@@ -172,6 +174,7 @@ def _policy(config: Config, methods: tuple[str, ...]) -> catalog.Policy:
         include_debug_headers=bool(config.include_debug_headers),
         methods=methods,
         worker_pool=default.worker_pool if config.worker_pool is None else config.worker_pool,
+        keep_warm=default.keep_warm if config.keep_warm is None else config.keep_warm,
     )
 
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.registry.source.config import RUNTIMES, Config
+from libs import runtime_names
+from services.registry.source.config import Config
 from services.registry.source.patterns import RUNTIMES_BY_EXTENSION
 from services.registry.source.tree import CONFIG, Folder
 
@@ -43,14 +44,25 @@ def find_entry(folder: Folder, config: Config, runtime: str = "") -> Entry | Non
     """Return a folder's entry: the config's `entrypoint`, else the first canonical file, of that runtime when one is given."""
     runtime = config.runtime or runtime
     if config.entrypoint is not None and folder.find(config.entrypoint) is not None:
-        own = RUNTIMES_BY_EXTENSION.get("." + config.entrypoint.rpartition(".")[2].lower(), "")
-        if own in RUNTIMES and (not runtime or runtime == own or (runtime, own) == ("deno", "node")):
-            return Entry(runtime=runtime or own, path=config.entrypoint)
-    for each in (runtime,) if runtime else RUNTIMES:
-        for name in _CANONICAL.get(each, ()):
+        own = language(config.entrypoint, runtime)
+        if own in runtime_names.known() and runtime in ("", own):
+            return Entry(runtime=own, path=config.entrypoint)
+    for each in (runtime,) if runtime else runtime_names.BUILT_IN:
+        for name in _canonical(each, folder):
             if name in folder.files:
                 return Entry(runtime=each, path=name)
     return None
+
+
+def language(path: str, runtime: str) -> str:
+    """Return the runtime that starts a source file, empty for none, where `runtime` rules (empty: nothing does).
+
+    Deno starts what is otherwise Node's; a runtime that was plugged in starts whatever it is told to.
+    """
+    if runtime in runtime_names.plugged_in():
+        return runtime
+    own = RUNTIMES_BY_EXTENSION.get("." + path.rpartition(".")[2].lower(), "")
+    return "deno" if (runtime, own) == ("deno", "node") else own
 
 
 def canonical_entries(folder: Folder) -> dict[str, str]:
@@ -90,6 +102,12 @@ def find_versions(
 def is_version_label(label: str) -> bool:
     """Return whether a folder's name can only mean a version: `v2`, `2`, `v1.4-beta`."""
     return _VERSION.fullmatch(label) is not None and _LABEL.fullmatch(label) is not None
+
+
+def _canonical(runtime: str, folder: Folder) -> tuple[str, ...]:
+    if runtime in runtime_names.plugged_in():
+        return tuple(sorted(name for name in folder.files if name.partition(".")[0] == "handler"))
+    return _CANONICAL.get(runtime, ())
 
 
 _NONE = Config()

@@ -3,7 +3,7 @@
 These records say where things lie; they hold no file contents. `folder` adds digests and environment values.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libs.messages import catalog
 
@@ -25,7 +25,9 @@ class FoundVersion:
     policy: catalog.Policy
     schedule: catalog.Schedule | None = None
     handler: str = "handler"
-    handler_style: str = "native"
+    handler_style: str = "auto"
+    limits: catalog.Limits = field(default_factory=catalog.Limits)
+    permissions: catalog.Permissions = field(default_factory=catalog.Permissions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

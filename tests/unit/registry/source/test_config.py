@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from libs.messages.catalog import Retry, WorkerPoolPolicy
+from libs.messages.catalog import KeepWarm, Limits, Permissions, Retry, WorkerPoolPolicy
 from services.registry.source.config import Config, parse_config, parse_manifest
 from services.registry.source.environment import parse_env
 from services.registry.source.schedules import cron_fault
@@ -36,7 +36,32 @@ def refusals(config: object) -> list[str]:
         ({"invoke": {"allow_hosts": [5]}}, "invoke.allow_hosts must be an array of host strings or null"),
         ({"invoke": {"methods": ["TRACE"]}}, "invoke.methods must be a list of GET, POST, PUT, PATCH, DELETE"),
         ({"invoke": {"methods": []}}, "invoke.methods must be a list of GET, POST, PUT, PATCH, DELETE"),
-        ({"invoke": {"adapter": "x"}}, "invoke.adapter must be native, aws-lambda or cloudflare-worker"),
+        (
+            {"invoke": {"adapter": "x"}},
+            "invoke.adapter must be one of auto, native, fetch, fluxbase, asgi, wsgi, aws-lambda, cloudflare-worker",
+        ),
+        ({"memory_mb": 63}, "memory_mb must be from 64 to 1024"),
+        ({"memory_mb": 1025}, "memory_mb must be <= 1024"),
+        ({"memory_mb": "128"}, "memory_mb must be from 64 to 1024"),
+        ({"cpu_ms": -1}, "cpu_ms must be from 0 to 86400000"),
+        ({"processes": 0}, "processes must be from 1 to 4096"),
+        ({"open_files": 3}, "open_files must be from 16 to 65536"),
+        ({"disk_mb": 1.5}, "disk_mb must be a whole number"),
+        ({"max_response_bytes": -1}, "max_response_bytes must be from 0 to 2147483647"),
+        ({"permissions": "none"}, "permissions must be an object"),
+        ({"permissions": {"network": "api.example.com"}}, "permissions.network must be true, false or a list of hosts"),
+        (
+            {"permissions": {"network": ["https://api.example.com"]}},
+            "permissions.network must be a list of hosts: api.example.com, *.example.com, host:port",
+        ),
+        (
+            {"permissions": {"hosts": [5]}},
+            "permissions.hosts must be a list of hosts: api.example.com, *.example.com, host:port",
+        ),
+        ({"permissions": {"write": "yes"}}, "permissions.write must be true or false"),
+        ({"permissions": {"ffi": True}}, "permissions.ffi is not a known field; it is ignored"),
+        ({"keep_warm": "yes"}, "keep_warm must be an object"),
+        ({"keep_warm": {"enabled": True, "ping_every_seconds": 0}}, "keep_warm.ping_every_seconds must be >= 1"),
         ({"invoke": {"routes": 5}}, "invoke.routes must contain valid URL paths (absolute, non-reserved)"),
         ({"invoke": {"surprise": 1}}, "invoke.surprise is not a known field; it is ignored"),
         ({"surprise": 1}, "surprise is not a known field; it is ignored"),
@@ -67,6 +92,73 @@ def refusals(config: object) -> list[str]:
 )
 def test_wrong_field_is_named_in_the_contracts_words(config: object, expected: str) -> None:
     assert refusals(config) == [expected]
+
+
+def test_limits_and_permissions_have_the_platforms_defaults_where_a_config_says_nothing() -> None:
+    assert parsed({}).bounds.limits() == Limits()
+    assert parsed({}).bounds.permissions() == Permissions()
+    assert parsed({}).keep_warm is None
+
+
+def test_wrong_limit_leaves_the_default_and_the_others_as_they_are() -> None:
+    assert parsed({"memory_mb": 1, "cpu_ms": 500}).bounds.limits() == Limits(cpu_ms=500)
+
+
+def test_folder_takes_over_limits_and_permissions_field_by_field() -> None:
+    above = parsed({"memory_mb": 256, "disk_mb": 8, "permissions": {"network": False, "env": False}, "keep_warm": True})
+    held = parsed({"memory_mb": 512, "permissions": {"write": True}}).below(above)
+    assert held.bounds.limits() == Limits(memory_mb=512, disk_mb=8)
+    assert held.bounds.permissions() == Permissions(network=False, env=False, write=True)
+    assert held.keep_warm == KeepWarm(enabled=True)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "expected"),
+    [
+        ({"network": ["API.example.com", "*.cdn.example"]}, Permissions(hosts=("*.cdn.example", "api.example.com"))),
+        ({"network": True, "hosts": ["db.example:5432"]}, Permissions(hosts=("db.example:5432",))),
+        ({"hosts": "api.example.com"}, Permissions(hosts=("api.example.com",))),
+        ({"network": False, "hosts": ["api.example.com"]}, Permissions(network=False)),
+        ({"network": []}, Permissions(network=False)),
+        ({"network": True}, Permissions()),
+        ({"run": False}, Permissions(run=False)),
+    ],
+)
+def test_network_is_off_on_or_confined_to_hosts(permissions: object, expected: Permissions) -> None:
+    assert parsed({"permissions": permissions}).bounds.permissions() == expected
+
+
+def test_folder_that_opens_the_network_lifts_the_list_of_hosts_above_it() -> None:
+    above = parsed({"permissions": {"network": ["api.example.com"]}})
+    assert parsed({"permissions": {"network": True}}).below(above).bounds.permissions() == Permissions()
+    assert parsed({"permissions": {"run": True}}).below(above).bounds.permissions().hosts == ("api.example.com",)
+
+
+def test_keep_warm_is_read_with_its_defaults() -> None:
+    assert parsed({"keep_warm": {"enabled": True, "min_warm": 3}}).keep_warm == KeepWarm(enabled=True, min_warm=3)
+    assert parsed({"keep_warm": {"min_warm": 3}}).keep_warm == KeepWarm(min_warm=3)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "style"),
+    [
+        ("auto", "auto"),
+        ("Native", "native"),
+        ("fetch", "fetch"),
+        ("fluxbase", "fluxbase"),
+        ("asgi", "asgi"),
+        ("wsgi", "wsgi"),
+        ("lambda", "aws-lambda"),
+        ("apigw-v2", "aws-lambda"),
+        ("api-gateway-v2", "aws-lambda"),
+        ("workers", "cloudflare-worker"),
+        ("cloudflare-workers", "cloudflare-worker"),
+    ],
+)
+def test_adapter_names_a_handler_style(adapter: str, style: str) -> None:
+    config = parsed({"invoke": {"adapter": adapter}})
+    assert config.handler_style == style
+    assert not config.problems
 
 
 @pytest.mark.parametrize("zone", ["Mars/Phobos", "+25:00", "utc", 5, "../UTC"])

@@ -1,10 +1,13 @@
 """What a functions folder means: the rules of contract 2.1, one by one, with its own examples."""
 
 import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+from libs import runtime_names
 from libs.messages.catalog import Problem
 from services.registry.source.config import parse_config, parse_manifest
 from services.registry.source.discover import Options, discover
@@ -512,3 +515,70 @@ def test_config_that_is_not_json_is_named_and_the_function_lives() -> None:
 def test_problems_of_the_listing_are_kept() -> None:
     problem = Problem(path="x", message="cannot be read")
     assert discover(Listing(files=(), problems=(problem,)), {}, {}).problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("files", "runtime", "name", "expected"),
+    [
+        ({"get.x.rs": None}, "rust", "get.x.rs", {"GET /x"}),
+        ({"get.x.php": None}, "php", "get.x.php", {"GET /x"}),
+        ({"deno/get.x.ts": None}, "deno", "deno/get.x.ts", {"GET /deno/x"}),
+        ({"deno/a/b/get.x.js": None}, "deno", "deno/a/b/get.x.js", {"GET /deno/a/b/x"}),
+        ({"deno/x/handler.ts": None}, "deno", "x", {"GET /x", "GET /x/*"}),
+        ({"x/handler.ts": None, "x/fn.config.json": {"runtime": "deno"}}, "deno", "x", {"GET /x", "GET /x/*"}),
+        (
+            {"x/api.ts": None, "x/fn.config.json": {"runtime": "deno", "entrypoint": "api.ts"}},
+            "deno",
+            "x",
+            {"GET /x", "GET /x/*"},
+        ),
+    ],
+)
+def test_language_follows_from_the_file_or_from_the_folder_it_lies_in(
+    files: Mapping[str, Content | str | None], runtime: str, name: str, expected: set[str]
+) -> None:
+    found = found_with(files)
+    assert function(found, name).runtime == runtime
+    assert set(routes(found)) == expected
+    assert not messages(found)
+
+
+def test_files_beside_a_deno_function_are_denos_too() -> None:
+    found = found_with({"deno/x/handler.ts": None, "deno/x/post.more.ts": None})
+    assert {each.runtime for each in found.functions} == {"deno"}
+
+
+def test_limits_permissions_and_style_reach_the_version() -> None:
+    found = found_with(
+        {
+            "fn.config.json": {"permissions": {"network": False}},
+            "x/handler.py": None,
+            "x/fn.config.json": {"runtime": "python", "memory_mb": 256, "keep_warm": {"enabled": True}},
+        }
+    )
+    (version,) = function(found, "x").versions
+    assert version.limits.memory_mb == 256
+    assert not version.permissions.network
+    assert version.policy.keep_warm.enabled
+    assert version.handler_style == "auto"
+
+
+def test_runtime_that_another_distribution_brings_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought = tmp_path / "toy-1.0.dist-info"
+    brought.mkdir()
+    (brought / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
+    (brought / "entry_points.txt").write_text("[fnbus.runtimes]\nshell = toy:ShellRuntime\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    runtime_names.plugged_in.cache_clear()
+    try:
+        found = found_with(
+            {
+                "shell/x/handler.sh": None,
+                "y/run.sh": None,
+                "y/fn.config.json": {"runtime": "shell", "entrypoint": "run.sh"},
+            }
+        )
+    finally:
+        monkeypatch.undo()
+        runtime_names.plugged_in.cache_clear()
+    assert [(each.runtime, each.name) for each in found.functions] == [("shell", "x"), ("shell", "y")]
