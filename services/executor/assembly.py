@@ -12,16 +12,19 @@ from libs.clock import Clock
 from libs.lifecycle import Service
 from libs.secrets import KeyRing
 from libs.telemetry.tracing import Tracing
+from services.executor import boot, guests
 from services.executor.bodies import Bodies
-from services.executor.boot import Boot, Bounds
+from services.executor.boot import Boot
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Catalogue, Known, VersionKey
 from services.executor.consumer import CallConsumer
 from services.executor.descriptor import GuestDescriptor
 from services.executor.dispatch import Dispatch
+from services.executor.guests import Guests
 from services.executor.heartbeat import Pulse
 from services.executor.jobs import JobConsumer
 from services.executor.metrics import ExecutorCollector
+from services.executor.places import Places
 from services.executor.pool import Limits
 from services.executor.records import Records
 from services.executor.runtimes.base import Runtime
@@ -109,11 +112,16 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         dispatch.pool.retire(key)
 
     catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone)
-    bounds = Bounds(
-        ready_seconds=chosen.ready_seconds,
-        load_seconds=chosen.load_seconds,
-        max_body_bytes=chosen.max_body_bytes,
-        max_booting=_CORES_BOOTING * cores,
+    places = await asyncio.to_thread(Places, parts.state / "workers")
+    service.stack.callback(places.close)
+    booting = Guests(
+        runtimes=parts.runtimes,
+        sandbox=parts.sandbox,
+        descriptor=parts.descriptor,
+        places=places,
+        bounds=guests.Bounds(
+            ready_seconds=chosen.ready_seconds, max_body_bytes=chosen.max_body_bytes, max_booting=_CORES_BOOTING * cores
+        ),
     )
     dispatch = Dispatch(
         tasks=tasks,
@@ -127,12 +135,10 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             idle_seconds=chosen.idle_seconds,
         ),
         boot=Boot(
-            runtimes=parts.runtimes,
-            sandbox=parts.sandbox,
-            descriptor=parts.descriptor,
+            guests=booting,
             bundles=bundles,
             keys=parts.keys,
-            bounds=bounds,
+            bounds=boot.Bounds(load_seconds=chosen.load_seconds, max_body_bytes=chosen.max_body_bytes),
         ),
         catalogue=catalogue,
         record=records.add,

@@ -1,12 +1,12 @@
-"""From a version to a worker that holds its code: bundle, process, environment, LOAD.
+"""From a version to a worker that holds its code: bundle and layer, a guest, environment, limits, LOAD.
 
 What fails on the way is told as a `StartError` that already says what the waiting callers get.
 """
 
-import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -16,19 +16,16 @@ from libs.secrets import KeyRing
 from services.executor import runs
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Known
-from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import FrameType
+from services.executor.guests import Blank, Guests
+from services.executor.places import Source
 from services.executor.process import Worker, WorkerEndedError
 from services.executor.profile import of_version
 from services.executor.runs import Result
-from services.executor.runtimes.base import Runtime
-from services.executor.sandbox.base import Sandbox
 
 log = logging.getLogger(__name__)
 
 _ERROR = int(FrameType.ERROR)
-_FRAME_ROOM = 1024 * 1024
-"""What an answer's head may have beyond the cap on its body."""
 
 
 class StartError(errors.TemporaryError):
@@ -43,44 +40,38 @@ class StartError(errors.TemporaryError):
         self.result = result
 
 
+class Layers(Protocol):
+    """What was built for versions, on this machine."""
+
+    async def folder(self, key: str) -> Path:
+        """Return the folder that holds a layer, fetched when it is not here yet.
+
+        Raises:
+            errors.FnbusError: it cannot be had.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How long a start may take and how much a worker may send."""
+    """How long the code may take to load, and how much a worker may send."""
 
-    ready_seconds: float
-    """From spawn to READY."""
     load_seconds: float
     """From LOAD to LOADED."""
     max_body_bytes: int
-    max_booting: int
-    """Processes that boot at the same time, of all versions together."""
 
 
 class Boot:
-    """Starts workers."""
+    """Makes workers of versions."""
 
     def __init__(
-        self,
-        *,
-        runtimes: Mapping[str, Runtime],
-        sandbox: Sandbox,
-        descriptor: GuestDescriptor,
-        bundles: Bundles,
-        keys: KeyRing | None,
-        bounds: Bounds,
+        self, *, guests: Guests, bundles: Bundles, layers: Layers | None = None, keys: KeyRing | None, bounds: Bounds
     ) -> None:
-        self._runtimes = runtimes
-        self._sandbox = sandbox
-        self._descriptor = descriptor
+        self._guests = guests
         self._bundles = bundles
+        self._layers = layers
         self._keys = keys
         self._bounds = bounds
-        self._booting = asyncio.Semaphore(bounds.max_booting)
-
-    @property
-    def runtimes(self) -> tuple[str, ...]:
-        """Names of the runtimes that can be started here."""
-        return tuple(self._runtimes)
 
     async def start(self, known: Known | None) -> Worker:
         """Return a worker that has loaded a version; None is one that has gone from the catalogue.
@@ -103,28 +94,38 @@ class Boot:
             raise StartError(_failure(FailureCode.UNAVAILABLE, f"no worker could be started: {error}")) from error
 
     async def _start(self, known: Known) -> Worker:
-        runtime = self._runtimes.get(known.function.runtime)
-        if runtime is None:
-            raise errors.UnavailableError(f"runtime {known.function.runtime} is not present on this executor")
-        code = await self._bundles.folder(known.version.bundle)
-        head = self._load_head(known, self._sandbox.root(code))
-        profile = of_version(known.version)
-        async with self._booting:
-            worker = await Worker.start(
-                sandbox=self._sandbox,
-                command=runtime.command(profile),
-                code=code,
-                descriptor=self._descriptor,
-                profile=profile,
-                max_frame=self._bounds.max_body_bytes + _FRAME_ROOM,
-                ready_seconds=self._bounds.ready_seconds,
-            )
-        frame = await worker.load(head, seconds=self._bounds.load_seconds)
+        version = known.version
+        sources = await self._sources(known)
+        blank = await self._guests.take(known.function.runtime, of_version(version))
+        worker = blank.worker
+        try:
+            await self._fill(blank, sources, writable=version.permissions.write)
+            head = self._load_head(known, blank.root)
+            frame = await worker.assign(head, limits=version.limits, seconds=self._bounds.load_seconds)
+        except BaseException:
+            await worker.kill()
+            raise
         if frame.type == _ERROR:
             output = worker.take_output()
             await worker.kill()
             raise StartError(runs.of_frame(frame, output, max_body=self._bounds.max_body_bytes))
         return worker
+
+    async def _sources(self, known: Known) -> list[Source]:
+        """Return the files of a version, all of them on this machine."""
+        version = known.version
+        sources = [await self._bundles.source(version.bundle)]
+        if version.layer:
+            if self._layers is None:
+                raise errors.UnavailableError("this executor has no store of what is built for functions")
+            sources.append(Source(folder=await self._layers.folder(version.layer), mount=version.layer_mount))
+        return sources
+
+    async def _fill(self, blank: Blank, sources: list[Source], *, writable: bool) -> None:
+        try:
+            await blank.place.fill(sources, writable=writable)
+        except OSError as error:
+            raise errors.UnavailableError(f"the code cannot be put in its place: {error}") from error
 
     def _load_head(self, known: Known, root: str) -> bytes:
         version = known.version

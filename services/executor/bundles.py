@@ -16,6 +16,7 @@ from libs.bus.port import ObjectStore
 from libs.messages import codec
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle
+from services.executor.places import Source
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,16 @@ class Bundles:
         self._store = store
         self._folder = folder
         self._tasks = tasks
-        self._known: dict[str, Path] = {}
-        self._fetching: dict[str, asyncio.Task[Path | errors.FnbusError]] = {}
+        self._known: dict[str, Source] = {}
+        self._fetching: dict[str, asyncio.Task[Source | errors.FnbusError]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def folder(self, digest: str) -> Path:
-        """Return the folder that holds a bundle, fetched when it is not here yet.
+        """Return the folder that holds a bundle's files; see `source`."""
+        return (await self.source(digest)).folder
+
+    async def source(self, digest: str) -> Source:
+        """Return the files of a bundle, fetched when they are not here yet.
 
         Raises:
             BadBundleError: the store holds something else under that digest.
@@ -63,14 +68,14 @@ class Bundles:
         if digest not in self._known:
             self._fetch_of(digest)
 
-    def _fetch_of(self, digest: str) -> "asyncio.Task[Path | errors.FnbusError]":
+    def _fetch_of(self, digest: str) -> "asyncio.Task[Source | errors.FnbusError]":
         """Return the one fetch of a bundle, a task of its own: a caller who gives up does not take it away from others."""
         task = self._fetching.get(digest)
         if task is None:
             task = self._fetching[digest] = self._tasks.create_task(self._outcome(digest), name=f"bundle {digest[:12]}")
         return task
 
-    async def _outcome(self, digest: str) -> Path | errors.FnbusError:
+    async def _outcome(self, digest: str) -> Source | errors.FnbusError:
         """Return the bundle's folder or why there is none; an error raised here would end the task group."""
         try:
             async with self._slots:
@@ -84,16 +89,17 @@ class Bundles:
         finally:
             del self._fetching[digest]
 
-    async def _have(self, digest: str) -> Path:
+    async def _have(self, digest: str) -> Source:
         place = self._folder / digest
-        if await asyncio.to_thread(place.is_dir):
-            return place
+        files = await asyncio.to_thread(_count, place)
+        if files:
+            return Source(folder=place, files=files)
         bundle = await self._fetch(digest)
         try:
             await asyncio.to_thread(_write, bundle, place)
         except OSError as error:
             raise errors.UnavailableError(f"the bundle cannot be written: {error}") from error
-        return place
+        return Source(folder=place, files=len(bundle.files))
 
     async def _fetch(self, digest: str) -> Bundle:
         fault = ""
@@ -107,6 +113,11 @@ class Bundles:
                 return codec.decode(Bundle, data)
             log.warning("a bundle is not what it should be: %s", fault, extra={"action": "bundle_corrupt", "digest": digest})
         raise BadBundleError(f"bundle {digest[:12]}: {fault}")
+
+
+def _count(place: Path) -> int:
+    """Return how many files a bundle's folder holds; 0 when it is not there."""
+    return sum(len(files) for _, _, files in os.walk(place))
 
 
 def _fault(data: bytes, digest: str) -> str:

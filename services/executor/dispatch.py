@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from libs.messages.calls import FailureCode, ReplyKind
@@ -152,7 +153,7 @@ class Dispatch:
             call.deadline = slot.since + call.run_seconds
         self._call = number = self._call % _CALL_IDS + 1
         self._running[slot.number] = call
-        self._workers[slot.number].call(number, call.head, call.body, lambda frame, output: self._answered(slot, frame, output))
+        self._workers[slot.number].call(number, call.head, call.body)
 
     def stop(self, slot: Slot) -> None:
         """End an idle worker (for the pool)."""
@@ -191,7 +192,7 @@ class Dispatch:
             raise
         else:
             self._workers[slot.number] = worker
-            worker.serve(lambda text: self._ended(slot, text))
+            worker.serve(on_frame=partial(self._on_frame, slot, worker), on_end=partial(self._ended, slot))
             if not worker.ended:
                 self.pool.ready(slot, time.monotonic())
         finally:
@@ -209,12 +210,13 @@ class Dispatch:
             self._finish(run, result)
         self.pool.ended(slot, now)
 
-    def _answered(self, slot: Slot, frame: Frame, output: Output) -> None:
+    def _on_frame(self, slot: Slot, worker: Worker, frame: Frame, output: Output) -> None:
         run = self._running.pop(slot.number)
         now = time.monotonic()
         # The worker gets its next call before this one's reply is made, so that both go on at once.
         self.pool.answered(slot, now, waited=not frame.flags & COMPUTED)
-        self._finish(run, runs.of_frame(frame, output, max_body=self._max_body_bytes), now)
+        result = runs.of_frame(frame, output, max_body=self._max_body_bytes, cpu_us=worker.cpu_us, peak_kib=worker.peak_kib)
+        self._finish(run, result, now)
 
     def _ended(self, slot: Slot, text: str) -> None:
         """Nothing is left of a worker."""
@@ -229,8 +231,9 @@ class Dispatch:
         elif worker.too_large:
             result = runs.too_large(output, max_body=self._max_body_bytes)
         else:
-            result = runs.of_verdict(Verdict(code=FailureCode.CRASH, message=text), output)
-        self._finish(run, result)
+            code = worker.breach[0] if worker.breach is not None else FailureCode.CRASH
+            result = runs.of_verdict(Verdict(code=code, message=text), output)
+        self._finish(run, result._replace(cpu_us=worker.cpu_us, peak_kib=worker.peak_kib))
 
     def _condemn(self, run: Run, verdict: Verdict) -> None:
         """Kill the worker of a run; `_ended` answers it."""

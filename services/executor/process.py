@@ -1,71 +1,89 @@
-"""One worker process: spawn, handshake, calls, end.
+"""One worker: handshake, code, calls, end.
 
 The guest speaks frames on its end of a socket pair; here that is an `asyncio.Protocol` with callbacks, no task and no timer
 per call. Everything that is not the protocol ends the worker: bytes that are no frame, a frame that was not asked for, an
-answer to another call. When `on_end` is called, nothing of the worker is left on the machine. Who gets which worker, and what
-an answer means, is for others.
+answer to another call, more pieces than were granted. What a call used is the kernel's word, not the guest's. When `on_end`
+is called, nothing of the worker is left on the machine. Who gets which worker, and what an answer means, is for others.
 """
 
 import asyncio
-import os
 import socket
-import subprocess
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 
 from libs import errors
+from libs.messages.calls import FailureCode
+from libs.messages.catalog import Limits
 from services.executor import frames
+from services.executor.child import Child
 from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import Frame, FrameType
-from services.executor.output import Capture, Output
+from services.executor.frames import BACKGROUND, CHUNK_BYTES, WINDOW, Frame, FrameType
+from services.executor.output import NO_OUTPUT, Capture, Output
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox.base import Cell, Sandbox
 
-type OnAnswer = Callable[[Frame, Output], None]
+type OnFrame = Callable[[Frame, Output], None]
 type OnEnd = Callable[[str], None]
 
 _READY, _LOADED, _ANSWER, _ERROR = (int(FrameType.READY), int(FrameType.LOADED), int(FrameType.ANSWER), int(FrameType.ERROR))
+_START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
 _ANSWERS = (_ANSWER, _ERROR)
 _LAST_WORDS_SECONDS = 0.25
 """How long a guest that closed its descriptor may take to end by itself, so that its exit code can be told."""
-_SETTLE_SECONDS = 0.002
-_SETTLE_TRIES = 1000
 _TOLD_BYTES = 2000
-_INFO_BYTES = 4096
 
 
 class WorkerEndedError(errors.TemporaryError):
     """The worker ended, or was ended, before it answered. Its text says how and why."""
 
 
+class Stage(IntEnum):
+    """How far the present call is."""
+
+    NONE = 0
+    """There is none."""
+    RUNNING = 1
+    STREAMING = 2
+    """START has come, END has not."""
+    BACKGROUND = 3
+    """The caller is answered; the handler goes on."""
+
+
 class Worker(asyncio.Protocol):
-    """A worker process. Made by `start`; one call at a time."""
+    """A worker process. Made by `start`, given its code by `assign`; one call at a time."""
 
     def __init__(self, *, sandbox: Sandbox, max_frame: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sandbox = sandbox
-        self._max_frame = max_frame
         self._decoder = frames.Decoder(max_frame=max_frame)
         self._capture = Capture(self._loop)
+        self._child = Child(sandbox=sandbox, on_dead=self._died)
         self._transport: asyncio.Transport | None = None
-        self._child: subprocess.Popen[bytes] | None = None
-        self._pidfd = -1
-        self._info = b""
-        self._info_fd = -1
         self._expected = _READY
         self._reply: asyncio.Future[Frame] = self._loop.create_future()
         self._call = 0
-        self._on_answer: OnAnswer | None = None
+        self._room = 0
+        self._cpu_before = 0
+        self._on_frame_of_call: OnFrame | None = None
         self._on_end: OnEnd | None = None
         self._fault = ""
         self._killed = False
         self._dead = False
         self._gone: asyncio.Future[None] = self._loop.create_future()
+        self.stage = Stage.NONE
+        self.limits = Limits()
+        """What it may use."""
         self.cell: Cell | None = None
         """The worker from outside; None before it is ready."""
+        self.breach: tuple[FailureCode, str] | None = None
+        """The limit that it was ended for, and that in words."""
         self.too_large = False
         """The worker was ended because its answer was beyond the cap."""
+        self.cpu_us = 0
+        """Processor time that the last call used, by the kernel's accounting."""
+        self.peak_kib = 0
+        """The most memory of its own that it was seen to have."""
 
     @classmethod
     async def start(
@@ -106,57 +124,99 @@ class Worker(asyncio.Protocol):
     @property
     def pid(self) -> int:
         """The process that was started (bubblewrap's own, when that is used); 0 before."""
-        return self._child.pid if self._child else 0
+        return self._child.pid
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left of the worker."""
         return self._gone.done()
 
-    async def load(self, head: bytes, *, seconds: float) -> Frame:
-        """Hand over the code; return LOADED, or the guest's ERROR.
+    @property
+    def in_call(self) -> bool:
+        """Whether it runs a call, or what goes on after one."""
+        return self._call != 0
+
+    async def assign(self, head: bytes, *, limits: Limits, seconds: float) -> Frame:
+        """Bound the worker and hand over the code, which lies in its place; return LOADED, or the guest's ERROR.
 
         Raises:
             WorkerEndedError: it ended, or took longer than `seconds` and was ended.
         """
-        self._expected = _LOADED
-        self._reply = self._loop.create_future()
-        self._write(frames.encode(Frame(int(FrameType.LOAD), head=head)))
         try:
+            self._bound(limits)
+            self._expected = _LOADED
+            self._reply = self._loop.create_future()
+            self._write(frames.encode(Frame(int(FrameType.LOAD), head=head)))
             return await self._handshake(seconds, "load the code")
         except BaseException:
             await self.kill()
             raise
 
-    def serve(self, on_end: OnEnd) -> None:
-        """Take calls from now on; `on_end` is told once, in words, when the worker is gone, whatever the reason."""
+    def on_gone(self, told: Callable[[], None]) -> None:
+        """Have `told` called from the event loop when nothing is left of the worker."""
+        self._gone.add_done_callback(lambda _: told())
+
+    def serve(self, *, on_frame: OnFrame, on_end: OnEnd) -> None:
+        """Have these called from now on.
+
+        Args:
+            on_frame: with each frame of a call; `stage` is NONE at its last one, which brings the output along.
+            on_end: once, in words, when the worker is gone, whatever the reason.
+        """
+        self._on_frame_of_call = on_frame
         self._on_end = on_end
         if self._gone.done():
             self._loop.call_soon(on_end, self._end_text())
 
-    def call(self, call: int, head: bytes, body: bytes, on_answer: OnAnswer) -> None:
-        """Run the handler; `on_answer` is called with its ANSWER or ERROR, unless the worker ends before.
+    def call(self, call: int, head: bytes, body: bytes) -> None:
+        """Run the handler; its frames go to `on_frame`, unless the worker ends before.
 
         The worker must be loaded and idle. Call ids are not 0.
         """
         self._call = call
-        self._on_answer = on_answer
-        self._write(frames.encode_call(call, head, body))
+        self.stage = Stage.RUNNING
+        cell = self.cell
+        if cell is not None:
+            self._cpu_before = cell.cpu_us()
+        if self._transport is not None:
+            self._transport.write(frames.encode_call(call, head, body))
+
+    def credit(self, pieces: int) -> None:
+        """Grant that many more pieces of the streamed answer under way."""
+        if self.stage is Stage.STREAMING:
+            self._room += pieces
+            self._write(frames.encode(Frame(int(FrameType.CREDIT), call=self._call, status=pieces)))
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether the guest may send a piece, so that it is its turn and not the reader's."""
+        return self._room > 0
+
+    def measured(self, memory_bytes: int) -> None:
+        """Take note of how much memory all of it has now."""
+        self.peak_kib = max(self.peak_kib, memory_bytes // 1024)
 
     def take_output(self) -> Output:
         """Return what was printed since the last answer."""
         return self._capture.take()
 
+    def breached(self, code: FailureCode, message: str) -> None:
+        """End the worker because it went beyond a limit."""
+        if self.breach is None:
+            self.breach = (code, message)
+        self.kill_soon(message)
+
     def kill_soon(self, fault: str = "") -> None:
         """End the worker; `on_end` tells when it is gone. `fault` replaces its exit status in that text."""
-        if self._gone.done() or self._child is None:
+        if self._gone.done() or not self._child.pid:
             self._finish()
             return
         self._fault = self._fault or fault
-        if self._child.returncode is None:
+        if self._child.alive:
+            if self._call and not self._killed:
+                self._account()
             self._killed = True
-            self._read_info()
-            self._sandbox.kill(self._child.pid, self._info)
+            self._child.kill()
 
     async def kill(self) -> None:
         """End the worker; everything of it is dead when this returns."""
@@ -197,34 +257,17 @@ class Worker(asyncio.Protocol):
 
     async def _spawn(self, command: GuestCommand, code: Path, descriptor: GuestDescriptor, *, profile: Profile) -> None:
         ours, theirs = socket.socketpair()
-        info_read, info_write = os.pipe()
-        os.set_blocking(info_read, False)
         ours.settimeout(0)
-        self._info_fd = info_read
         stdout, stderr = self._capture.child_fds
         try:
-            # Popen itself blocks for the millisecond until exec; a thread would be wrong, since the kernel ends the child
-            # when the thread that made it ends (die-with-parent).
-            with descriptor.of(theirs) as number:
-                launch = self._sandbox.launch(command, code=code, profile=profile, guest_fd=number, info_fd=info_write)
-                self._child = subprocess.Popen(  # noqa: ASYNC220
-                    launch.argv,
-                    env=dict(launch.env),
-                    cwd=launch.cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    pass_fds=(number, info_write) if launch.tells else (number,),
-                    start_new_session=True,
-                )
+            self._child.spawn(
+                command, code=code, profile=profile, descriptor=descriptor, theirs=theirs, output=(stdout, stderr)
+            )
         except OSError as error:
             ours.close()
             raise WorkerEndedError(f"worker could not be started: {error}") from error
         finally:
             theirs.close()
-            os.close(info_write)
-        self._pidfd = os.pidfd_open(self._child.pid)
-        self._loop.add_reader(self._pidfd, self._exited)
         self._capture.watch()
         self._transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)
 
@@ -236,11 +279,19 @@ class Worker(asyncio.Protocol):
             raise WorkerEndedError(f"worker did not {what} within {seconds:g} s{self._last_words()}") from None
 
     def _enter(self) -> None:
-        self._read_info()
         try:
-            self.cell = self._sandbox.enter(self.pid, self._info)
+            self.cell = self._child.enter()
         except OSError as error:
             raise WorkerEndedError(f"worker ended as it began: {error}") from error
+
+    def _bound(self, limits: Limits) -> None:
+        self.limits = limits
+        if self.cell is None or self._gone.done():
+            raise WorkerEndedError(self._end_text())
+        try:
+            self.cell.limit(limits)
+        except OSError as error:
+            raise WorkerEndedError(f"worker could not be bounded: {error}") from error
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -248,12 +299,13 @@ class Worker(asyncio.Protocol):
 
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.type
-        if self._call and frame.call == self._call and kind in _ANSWERS:
-            on_answer = self._on_answer
-            self._call = 0
-            self._on_answer = None
-            if on_answer is not None:
-                on_answer(frame, self._capture.take())
+        if self._call and frame.call == self._call and self._in_turn(frame):
+            last = self.stage is Stage.NONE
+            if last:
+                self._account()
+                self._call = 0
+            if self._on_frame_of_call is not None:
+                self._on_frame_of_call(frame, self._capture.take() if last else NO_OUTPUT)
         elif self._expected and (kind == self._expected or (kind == _ERROR and self._expected == _LOADED)):
             self._expected = 0
             if not self._reply.done():
@@ -262,27 +314,35 @@ class Worker(asyncio.Protocol):
             kind_name = FrameType(kind).name
             self.kill_soon(f"worker was ended: it sent {kind_name} for call {frame.call}, which nobody asked for")
 
-    def _read_info(self) -> None:
-        if self._info_fd < 0 or self._info:
-            return
-        try:
-            self._info = os.read(self._info_fd, _INFO_BYTES)
-        except BlockingIOError:
-            return
-        os.close(self._info_fd)
-        self._info_fd = -1
+    def _in_turn(self, frame: Frame) -> bool:
+        """Return whether a frame may come now, and go on to the stage that it leads to."""
+        kind, stage = frame.type, self.stage
+        if stage is Stage.RUNNING and kind == _START:
+            self.stage = Stage.STREAMING
+            self._room = WINDOW
+            return len(frame.body) <= CHUNK_BYTES
+        if stage is Stage.STREAMING and kind == _CHUNK:
+            self._room -= 1
+            return self._room >= 0 and len(frame.body) <= CHUNK_BYTES
+        ends = (
+            (stage is Stage.RUNNING and kind in _ANSWERS)
+            or (stage is Stage.STREAMING and kind in (_END, _ERROR))
+            or (stage is Stage.BACKGROUND and kind == _END)
+        )
+        if ends:
+            goes_on = frame.flags & BACKGROUND and stage is not Stage.BACKGROUND
+            self.stage = Stage.BACKGROUND if goes_on else Stage.NONE
+        return ends
 
-    def _exited(self) -> None:
-        """The process has ended (its pidfd says so); see that nothing else is left of it."""
-        if self._child is None or self._child.poll() is None:
-            return
-        self._loop.remove_reader(self._pidfd)
-        self._settle(_SETTLE_TRIES)
+    def _account(self) -> None:
+        """Take down what the call has used."""
+        if self.cell is not None:
+            self.cpu_us = max(self.cell.cpu_us() - self._cpu_before, 0)
+            memory = self.cell.memory_kib()
+            if memory > self.peak_kib:
+                self.peak_kib = memory
 
-    def _settle(self, tries: int) -> None:
-        if self._child is not None and tries and not self._sandbox.gone(self._child.pid):
-            self._loop.call_later(_SETTLE_SECONDS, self._settle, tries - 1)
-            return
+    def _died(self) -> None:
         self._dead = True
         if self._transport is None or self._killed:
             self._finish()
@@ -293,17 +353,15 @@ class Worker(asyncio.Protocol):
     def _finish(self) -> None:
         if self._gone.done():
             return
+        if self.cell is not None:
+            self.breach = self.breach or self.cell.verdict()
+            self.cell.close()
         text = self._end_text()
         if not self._reply.done():
             self._reply.set_exception(WorkerEndedError(text + self._last_words()))
             self._reply.exception()  # somebody may wait for it or not: it is no loss if nobody does
         self._capture.close()
-        if self.cell is not None:
-            self.cell.close()
-        for fd in (self._pidfd, self._info_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._pidfd = self._info_fd = -1
+        self._child.close()
         if self._transport is not None:
             self._transport.abort()
         self._gone.set_result(None)
@@ -311,10 +369,9 @@ class Worker(asyncio.Protocol):
             self._on_end(text)
 
     def _end_text(self) -> str:
-        if self._fault:
-            return self._fault
-        code = self._child.returncode if self._child else None
-        return "worker was not started" if code is None else self._sandbox.exit_text(code)
+        if self.breach is not None:
+            return self.breach[1]
+        return self._fault or self._child.exit_text()
 
     def _last_words(self) -> str:
         """Return the end of what the guest wrote to stderr, for the one who has to find out why it does not start."""

@@ -4,10 +4,11 @@ A call and an attempt of a job are the same here: a version, a budget, a head an
 come out.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -134,13 +135,13 @@ class Result(NamedTuple):
     output: Output = NO_OUTPUT
 
 
-def of_frame(frame: Frame, output: Output, *, max_body: int) -> Result:
-    """Return what a guest's ANSWER or ERROR means."""
-    cpu, peak = frame.cpu_us, frame.peak_kib
+def of_frame(frame: Frame, output: Output, *, max_body: int, cpu_us: int = 0, peak_kib: int = 0) -> Result:
+    """Return what a guest's ANSWER or ERROR means. What the call used is not the guest's to tell."""
+    cpu, peak = cpu_us, peak_kib
     if len(frame.body) > max_body:
         return too_large(output, max_body=max_body)
     if frame.type == _ERROR:
-        return _of_error(frame, output)
+        return _of_error(frame, output)._replace(cpu_us=cpu, peak_kib=peak)
     if not _LOWEST_STATUS <= frame.status <= _HIGHEST_STATUS:
         message = f"status {frame.status} is not one"
         return Result(
@@ -179,8 +180,6 @@ def _of_error(frame: Frame, output: Output) -> Result:
         code=code,
         message=error.partition("\n")[0],
         error=error,
-        cpu_us=frame.cpu_us,
-        peak_kib=frame.peak_kib,
         output=output,
     )
 
@@ -236,36 +235,47 @@ def reply(result: Result, times: Stages, *, executor: str, free: int) -> Reply:
 
 
 def execution(run: Run, result: Result, times: Stages, *, executor: str) -> ExecutionRow:
-    """Return the record of a run."""
+    """Return the record of a run. What most runs have nothing to say about is left out of it."""
     key, output = run.key, result.output
-    return ExecutionRow.of_fields(
-        {
-            "id": run.id,
-            "namespace": key.namespace,
-            "runtime": key.runtime,
-            "function": key.function,
-            "version": run.label,
-            "digest": key.digest,
-            "kind": run.kind,
-            "executor": executor,
-            "started_at": datetime.fromtimestamp(run.received_ns / 1e9, UTC),
-            "status": result.status,
-            "code": result.code,
-            "error": result.error,
-            "cold": times.cold,
-            "queue_us": times.queue_us,
-            "cold_us": times.cold_us,
-            "run_us": times.run_us,
-            "cpu_us": result.cpu_us,
-            "peak_kib": result.peak_kib,
-            "bytes_in": len(run.body),
-            "bytes_out": len(result.body),
+    fields: dict[str, Any] = {
+        "id": run.id,
+        "namespace": key.namespace,
+        "runtime": key.runtime,
+        "function": key.function,
+        "version": run.label,
+        "digest": key.digest,
+        "kind": run.kind,
+        "executor": executor,
+        "started_at": datetime.fromtimestamp(run.received_ns / 1e9, UTC),
+        "status": result.status,
+        "queue_us": times.queue_us,
+        "run_us": times.run_us,
+        "cpu_us": result.cpu_us,
+        "peak_kib": result.peak_kib,
+        "bytes_in": len(run.body),
+        "bytes_out": len(result.body),
+        "trace_id": run.traceparent[3:35],
+    }
+    if times.cold:
+        fields |= {"cold": True, "cold_us": times.cold_us}
+    if result.code:
+        fields |= {"code": result.code, "error": result.error, "error_type": _error_type(result)}
+    if output is not NO_OUTPUT:
+        fields |= {
             "stdout": output.stdout,
             "stderr": output.stderr,
             "truncated": output.truncated,
-            "trace_id": run.traceparent[3:35],
+            "lines": output.lines,
         }
-    )
+    return ExecutionRow.of_fields(fields)
+
+
+def _error_type(result: Result) -> str:
+    """Return the class that a guest has put before the message of what its handler raised."""
+    if result.code not in (FailureCode.HANDLER_ERROR, FailureCode.LOAD_ERROR):
+        return ""
+    name = result.error.partition("\n")[0].partition(":")[0]
+    return name if all(part.isidentifier() for part in re.split(r"\.|::|\\\\", name)) else ""
 
 
 def tell_spans(tracer: Tracing, run: Run, result: Result, times: Stages) -> None:

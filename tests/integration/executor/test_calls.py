@@ -195,7 +195,9 @@ async def test_execution_tells_what_happened(platform: Platform) -> None:
     assert (told.kind, told.status, told.stdout, told.stderr) == (ExecutionKind.CALL, 200, "wordword", "complaint\n")
     assert (told.namespace, told.runtime, told.function, told.version) == ("default", "well", "echo", "default")
     assert (told.digest, told.trace_id, told.cold) == (version.digest, TRACEPARENT[3:35], True)
-    assert (told.cpu_us, told.peak_kib, told.bytes_in) == (7, 8, len(call.body))
+    assert told.cpu_us > 0
+    assert 1_000 < told.peak_kib < 1_000_000
+    assert told.bytes_in == len(call.body)
 
 
 async def test_execution_keeps_the_stack_from_the_caller(platform: Platform) -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from libs.messages.catalog import Limits
 from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import Frame
 from services.executor.output import Output
@@ -73,20 +74,20 @@ class Caller:
         self.answers: list[tuple[Frame, Output]] = []
         self._happened = asyncio.Event()
         self._number = 0
-        worker.serve(self._ended)
+        worker.serve(on_frame=self._answered, on_end=self._ended)
 
     @classmethod
     async def of(cls, code: Path, *, sandbox: Sandbox | None = None, max_frame: int = 1 << 20) -> "Caller":
         """Return a caller of a new worker that has loaded its code."""
         worker = await start(code, sandbox=sandbox, max_frame=max_frame)
-        await worker.load(b"{}", seconds=PATIENCE)
+        await worker.assign(b"{}", limits=Limits(), seconds=PATIENCE)
         return cls(worker)
 
     def send(self, body: bytes, *, head: bytes = b"") -> None:
         """Make a call."""
         self._happened.clear()
         self._number += 1
-        self.worker.call(self._number, head, body, self._answered)
+        self.worker.call(self._number, head, body)
 
     async def ask(self, body: bytes, *, head: bytes = b"") -> tuple[Frame, Output]:
         """Make a call and return its answer."""

@@ -13,6 +13,7 @@ import time
 
 HEADER = struct.Struct(">IBBHIIII")
 READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+KEPT: list[bytearray] = []
 
 
 def frame(kind: int, *, call: int = 0, status: int = 0, head: bytes = b"", body: bytes = b"") -> bytes:
@@ -32,6 +33,7 @@ def read(peer: socket.socket) -> tuple[int, int, bytes, bytes]:
 
 def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # noqa: C901  a list of tricks
     """Do with a call what its body says."""
+    begun = time.process_time()
     answer = frame(ANSWER, call=call, status=200, head=head, body=body)
     match body.decode("latin-1").split(" "):
         case ["exit", code]:
@@ -47,6 +49,13 @@ def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # n
                 time.sleep(1000)
         case ["sleep", seconds]:
             time.sleep(float(seconds))
+            peer.sendall(answer)
+        case ["burn", seconds]:
+            while time.process_time() - begun < float(seconds):
+                pass
+            peer.sendall(answer)
+        case ["grow", megabytes]:
+            KEPT.append(bytearray(b"x") * (int(megabytes) << 20))
             peer.sendall(answer)
         case ["write-later", seconds, path]:
             time.sleep(float(seconds))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from libs import errors
+from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
 from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import FrameType
@@ -69,9 +70,14 @@ async def test_worker_takes_an_answer_that_comes_in_pieces(caller: Caller) -> No
     assert frame.body == b"piecemeal"
 
 
-async def test_worker_tells_statistics_of_the_guest(caller: Caller) -> None:
-    frame, _ = await caller.ask(b"x")
-    assert (frame.cpu_us, frame.peak_kib) == (7, 8)
+async def test_worker_tells_what_a_call_used_by_the_kernel_s_word(caller: Caller) -> None:
+    await caller.ask(b"burn 0.2")
+    assert 200_000 <= caller.worker.cpu_us < 20_000_000
+    await caller.ask(b"x")
+    assert caller.worker.cpu_us < 200_000
+    before = caller.worker.peak_kib
+    await caller.ask(b"grow 64")
+    assert caller.worker.peak_kib >= before + 60 * 1024
 
 
 async def test_output_belongs_to_the_call_that_printed_it(caller: Caller) -> None:
@@ -154,13 +160,13 @@ async def test_start_fails_when_the_guest_speaks_something_else(sandbox: Sandbox
 async def test_load_fails_when_it_takes_too_long(sandbox: Sandbox, tmp_path: Path) -> None:
     worker = await start(tmp_path, script="load-hangs", sandbox=sandbox)
     with pytest.raises(WorkerEndedError, match="did not load the code"):
-        await worker.load(b"{}", seconds=0.2)
+        await worker.assign(b"{}", limits=Limits(), seconds=0.2)
     assert worker.ended
 
 
 async def test_load_gives_back_the_guests_error(sandbox: Sandbox, tmp_path: Path) -> None:
     worker = await start(tmp_path, script="load-fails", sandbox=sandbox)
-    frame = await worker.load(b"{}", seconds=PATIENCE)
+    frame = await worker.assign(b"{}", limits=Limits(), seconds=PATIENCE)
     assert frame.type == FrameType.ERROR
     await worker.kill()
 
