@@ -15,6 +15,8 @@ from libs.messages.calls import FailureCode
 from libs.messages.codec import MalformedMessageError, record
 
 _VERSION = 1
+_packer = msgpack.Packer(datetime=True)
+"""Shared, since a packer is dear to make; it calls no Python code."""
 
 
 class ExecutionKind(StrEnum):
@@ -57,6 +59,13 @@ class Execution:
     stderr: str = ""
     truncated: bool = False
     trace_id: str = ""
+    error_type: str = ""
+    """Class of what the handler raised, as its language calls it; empty when it raised nothing."""
+    lines: tuple[Any, ...] = ()
+    """What was printed, in order of time: `logs.LogLine`s, each a list of its fields, bounded as stdout and stderr are.
+
+    `logs.log_lines` checks and returns them. Executors of earlier releases tell none.
+    """
 
 
 class ExecutionRow(NamedTuple):
@@ -67,7 +76,7 @@ class ExecutionRow(NamedTuple):
     function: str
     started_at: datetime
     packed: bytes
-    """What `codec.encode` gives for the `Execution`."""
+    """What `codec.encode` gives for the `Execution`; fields that have their default may be left out."""
 
     @classmethod
     def of(cls, execution: Execution) -> "ExecutionRow":
@@ -77,13 +86,13 @@ class ExecutionRow(NamedTuple):
 
     @classmethod
     def of_fields(cls, fields: dict[str, Any]) -> "ExecutionRow":
-        """Return the row of the execution with these fields, all of them, without the cost of making an `Execution`.
+        """Return the row of the execution with these fields, without the cost of making an `Execution`.
 
-        The map is taken over: its caller has no more use of it.
+        Those that have their default are better left out: most records are short then. The map is taken over: its caller has
+        no more use of it.
         """
         fields[codec.VERSION_FIELD] = _VERSION
-        packed = msgpack.packb(fields, datetime=True)
-        return cls(fields["id"], fields["namespace"], fields["function"], fields["started_at"], packed)
+        return cls(fields["id"], fields["namespace"], fields["function"], fields["started_at"], _packer.pack(fields))
 
     def execution(self) -> Execution:
         """Return the execution.
@@ -130,6 +139,10 @@ class ExecutionList:
     function: str = ""
     """Empty: of all functions."""
     limit: int = 50
+    failed: bool = False
+    """Only those without an answer of the handler's own, or with one of 500 and above."""
+    since_ms: int = 0
+    """Only those that started at this moment (epoch milliseconds) or later."""
 
 
 @record()

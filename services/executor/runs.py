@@ -275,7 +275,7 @@ def _error_type(result: Result) -> str:
     if result.code not in (FailureCode.HANDLER_ERROR, FailureCode.LOAD_ERROR):
         return ""
     name = result.error.partition("\n")[0].partition(":")[0]
-    return name if all(part.isidentifier() for part in re.split(r"\.|::|\\\\", name)) else ""
+    return name if all(part.isidentifier() for part in re.split(r"\.|::|\\", name)) else ""
 
 
 def tell_spans(tracer: Tracing, run: Run, result: Result, times: Stages) -> None:

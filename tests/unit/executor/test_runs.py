@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from libs.messages.calls import FailureCode, ReplyKind
-from libs.messages.executions import ExecutionKind, ExecutionRow
+from libs.messages.executions import Execution, ExecutionKind, ExecutionRow
+from libs.messages.logs import STDERR, STDOUT, LogLine, log_lines
 from libs.telemetry import tracing
 from libs.telemetry.tracing import Tracing
 from services.executor import runs
@@ -56,15 +59,49 @@ def test_stages_add_up_to_the_whole_time() -> None:
     assert (times.queue_us, times.cold_us, times.run_us, times.cold) == (62_500, 62_500, 125_000, True)
 
 
-def test_execution_is_packed_as_the_codec_packs_it() -> None:
+def recorded(result: Result) -> Execution:
     made = run()
-    result = Result(status=418, body=b"tea", cpu_us=7, peak_kib=9, error="ü", output=Output("out", "err", truncated=True))
-    row = runs.execution(made, result, runs.stages(made, 100.25), executor="e")
-    execution = row.execution()
-    assert ExecutionRow.of(execution) == row
-    assert (execution.status, execution.bytes_out, execution.stdout, execution.truncated) == (418, 3, "out", True)
+    return runs.execution(made, result, runs.stages(made, 100.25), executor="e").execution()
+
+
+def test_execution_says_what_came_of_a_run() -> None:
+    lines = (LogLine(1, STDOUT, "out"), LogLine(2, STDERR, "err"))
+    output = Output("out", "err", truncated=True, lines=lines)
+    execution = recorded(Result(status=418, body=b"tea", cpu_us=7, peak_kib=9, output=output))
+    assert (execution.status, execution.bytes_out, execution.cpu_us, execution.peak_kib) == (418, 3, 7, 9)
+    assert (execution.cold, execution.queue_us, execution.cold_us, execution.run_us) == (True, 62_500, 62_500, 125_000)
+    assert (execution.stdout, execution.stderr, execution.truncated) == ("out", "err", True)
+    assert tuple(log_lines(execution.lines)) == lines
     assert execution.trace_id == "0af7651916cd43dd8448eb211c80319c"
     assert execution.started_at.timestamp() == 5.0
+
+
+def test_execution_that_has_little_to_say_is_short_and_means_the_same() -> None:
+    made = run()
+    made.cold_seconds = 0.0
+    row = runs.execution(made, Result(status=200), runs.stages(made, 100.25), executor="e")
+    assert row.execution() == ExecutionRow.of(row.execution()).execution()
+    assert (row.execution().code, row.execution().stdout, row.execution().cold) == (FailureCode.NONE, "", False)
+    assert len(row.packed) < len(ExecutionRow.of(row.execution()).packed)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("ValueError: no: never\nFile x, line 3", "ValueError"),
+        ("app.errors.Refused: no", "app.errors.Refused"),
+        ("App\\Refused: no", "App\\Refused"),
+        ("it went wrong: badly", ""),
+        ("", ""),
+    ],
+)
+def test_execution_names_the_class_of_what_was_raised(error: str, expected: str) -> None:
+    found = recorded(Result(status=500, code=FailureCode.HANDLER_ERROR, error=error))
+    assert (found.error_type, found.error) == (expected, error)
+
+
+def test_execution_names_no_class_when_the_handler_raised_nothing() -> None:
+    assert recorded(Result(code=FailureCode.TIMEOUT, error="Late: the handler did not answer")).error_type == ""
 
 
 def test_spans_follow_each_other_below_the_one_that_asked() -> None:
