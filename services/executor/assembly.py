@@ -23,6 +23,7 @@ from services.executor.dispatch import Dispatch
 from services.executor.guests import Guests
 from services.executor.heartbeat import Pulse
 from services.executor.jobs import JobConsumer
+from services.executor.live import LiveLogs
 from services.executor.metrics import ExecutorCollector
 from services.executor.places import Places
 from services.executor.pool import Limits
@@ -103,6 +104,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     cores = _cores()
     bundles = Bundles(store=parts.bundles, folder=parts.state / "bundles", tasks=tasks)
     records = Records(bus=bus, executor=parts.executor)
+    logs = LiveLogs(bus=bus, executor=parts.executor)
 
     def on_new(known: Known) -> None:
         if known.key.runtime in parts.runtimes:
@@ -142,6 +144,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         ),
         catalogue=catalogue,
         record=records.add,
+        logs=logs,
         tracer=parts.tracer,
         max_body_bytes=chosen.max_body_bytes,
     )
@@ -168,6 +171,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     )
     service.spawn(catalogue.follow(parts.catalog), name="catalogue watch")
     service.spawn(records.run(), name="execution records")
+    service.stack.callback(logs.flush)
     service.stack.push_async_callback(
         _Undo(pulse=pulse, calls=calls, jobs=jobs, dispatch=dispatch, records=records, seconds=chosen.drain_seconds)
     )
@@ -178,7 +182,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         await jobs.start(names)
         service.spawn(jobs.keep_alive(), name="jobs in progress")
     service.spawn(pulse.run(), name="heartbeat")
-    collector = ExecutorCollector(bus=bus, dispatch=dispatch, calls=calls, jobs=jobs, records=records)
+    collector = ExecutorCollector(bus=bus, dispatch=dispatch, calls=calls, jobs=jobs, records=records, logs=logs)
     return Executor(dispatch=dispatch, catalogue=catalogue, records=records, jobs=jobs, collector=collector)
 
 

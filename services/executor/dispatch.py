@@ -19,6 +19,7 @@ from services.executor import runs
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
 from services.executor.frames import COMPUTED, Frame
+from services.executor.live import LiveLogs, WorkerTap
 from services.executor.output import Output
 from services.executor.pool import Limits, Pool, Refusal, Slot
 from services.executor.process import Worker
@@ -53,6 +54,7 @@ class Dispatch:
         boot: Boot,
         catalogue: Catalogue,
         record: Callable[[ExecutionRow], None],
+        logs: LiveLogs,
         tracer: Tracing,
         max_body_bytes: int,
     ) -> None:
@@ -62,6 +64,7 @@ class Dispatch:
         self._boot = boot
         self._catalogue = catalogue
         self._record = record
+        self._logs = logs
         self._tracer = tracer
         self._max_body_bytes = max_body_bytes
         self.pool = Pool[Run](limits, self)
@@ -192,11 +195,24 @@ class Dispatch:
             raise
         else:
             self._workers[slot.number] = worker
+            worker.follow(self._tap(slot))
             worker.serve(on_frame=partial(self._on_frame, slot, worker), on_end=partial(self._ended, slot))
             if not worker.ended:
                 self.pool.ready(slot, time.monotonic())
         finally:
             self._starts.pop(slot.number, None)
+
+    def _tap(self, slot: Slot) -> WorkerTap:
+        """Return what takes the live lines of a worker that has just loaded its version."""
+        key = cast("VersionKey", slot.version)
+        known = self._catalogue.find(key)
+
+        def whose() -> str:
+            run = self._running.get(slot.number)
+            return run.id if run is not None else ""
+
+        label = known.version.label if known is not None else ""
+        return self._logs.tap(namespace=key.namespace, function=key.function, version=label, whose=whose)
 
     def _start_failed(self, slot: Slot, result: Result) -> None:
         now = time.monotonic()

@@ -10,18 +10,22 @@ from libs.bus.port import Bus
 from services.executor.consumer import CallConsumer
 from services.executor.dispatch import Dispatch
 from services.executor.jobs import JobConsumer
+from services.executor.live import LiveLogs
 from services.executor.records import Records
 
 
 class ExecutorCollector(Collector):
     """Reads plain counters when it is asked, so that counting costs nothing."""
 
-    def __init__(self, *, bus: Bus, dispatch: Dispatch, calls: CallConsumer, jobs: JobConsumer, records: Records) -> None:
+    def __init__(
+        self, *, bus: Bus, dispatch: Dispatch, calls: CallConsumer, jobs: JobConsumer, records: Records, logs: LiveLogs
+    ) -> None:
         self._bus = bus
         self._dispatch = dispatch
         self._calls = calls
         self._jobs = jobs
         self._records = records
+        self._logs = logs
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
@@ -47,6 +51,7 @@ class ExecutorCollector(Collector):
             settled.add_metric([how], count)
         yield settled
         yield CounterMetricFamily("fnbus_executor_records_dropped", "Records given up", value=self._records.dropped)
+        yield CounterMetricFamily("fnbus_executor_log_lines_dropped", "Live log lines given up", value=self._logs.dropped)
 
 
 def registry(collector: ExecutorCollector) -> CollectorRegistry:

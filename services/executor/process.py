@@ -19,7 +19,7 @@ from services.executor import frames
 from services.executor.child import Child
 from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import BACKGROUND, CHUNK_BYTES, WINDOW, Frame, FrameType
-from services.executor.output import NO_OUTPUT, Capture, Output
+from services.executor.output import NO_OUTPUT, Capture, Output, Tap
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox.base import Cell, Sandbox
@@ -195,6 +195,10 @@ class Worker(asyncio.Protocol):
     def measured(self, memory_bytes: int) -> None:
         """Take note of how much memory all of it has now."""
         self.peak_kib = max(self.peak_kib, memory_bytes // 1024)
+
+    def follow(self, tap: Tap) -> None:
+        """Tell `tap` what the worker prints from now on."""
+        self._capture.tap = tap
 
     def take_output(self) -> Output:
         """Return what was printed since the last answer."""
