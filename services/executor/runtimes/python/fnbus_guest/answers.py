@@ -10,10 +10,48 @@ from .jsontext import dumps  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from typing import Any
 
 type Answer = tuple[int, bytes, bytes]
 """Status, JSON list of [name, value], body."""
+
+
+class Made:
+    """An answer whose parts are known, as the handlers' styles other than FastFN's own make it."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: Any, headers: Any, body: Any) -> None:
+        """Describe an answer; headers are as `header_list` takes them, the body is anything that an envelope may hold."""
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Unfinished:
+    """A returned value, and what goes on when its answer has been sent."""
+
+    __slots__ = ("after", "value")
+
+    def __init__(self, value: Any, after: Awaitable[Any]) -> None:
+        """Return `value`, then run `after`."""
+        self.value = value
+        self.after = after
+
+
+class Flow:
+    """An answer whose body comes in pieces."""
+
+    __slots__ = ("content_type", "pairs", "pieces", "status")
+
+    def __init__(self, status: int, pairs: list[list[str]], content_type: str, pieces: Any) -> None:
+        """Describe an answer; `pieces` is an iterator or an asynchronous one, `content_type` is among `pairs` or ""."""
+        self.status = status
+        self.pairs = pairs
+        self.content_type = content_type
+        self.pieces = pieces
+
 
 _ENVELOPE = frozenset({"status", "statusCode", "headers", "body", "body_base64", "is_base64", "isBase64Encoded", "proxy"})
 """A dict with one of these keys describes an answer; any other is the answer."""
@@ -27,9 +65,11 @@ _BINARY_PREFIXES = ("image/", "audio/", "video/", "font/")
 _BINARY_TYPES = frozenset({_BINARY_TYPE, "application/pdf", "application/zip", "application/gzip", "application/wasm"})
 _HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<!--")
 _BODYLESS = frozenset({204, 304})
+_WHOLE = (str, bytes, dict, list, type(None), int)
+"""The usual kinds of body, which come in one piece."""
 
 
-def answer_of(value: Any) -> Answer:
+def answer_of(value: Any) -> Answer | Flow:
     """Return what goes out for a returned value.
 
     Raises:
@@ -45,10 +85,13 @@ def answer_of(value: Any) -> Answer:
         return 200, NAMELESS, b""
     if isinstance(value, tuple) and len(value) > 0:  # pyright: ignore[reportUnknownArgumentType]
         return _from_tuple(value)  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, Made):
+        pairs, content_type = header_list(value.headers)
+        return _finish(_status(value.status), pairs, content_type, value.body)
     return _finish(200, [], "", value)
 
 
-def _from_tuple(value: tuple[Any, ...]) -> Answer:
+def _from_tuple(value: tuple[Any, ...]) -> Answer | Flow:
     if len(value) > 3:
         raise InvalidResponseError("a tuple answer is (body, status, headers)")
     body, status, headers = value + (200, None)[len(value) - 1 :]
@@ -56,7 +99,7 @@ def _from_tuple(value: tuple[Any, ...]) -> Answer:
     return _finish(_status(status), pairs, content_type, body)
 
 
-def _from_envelope(value: dict[str, Any]) -> Answer:
+def _from_envelope(value: dict[str, Any]) -> Answer | Flow:
     if "proxy" in value:
         raise InvalidResponseError("edge proxy disabled for this function")
     status = _status(value["status"] if "status" in value else value.get("statusCode", 200))
@@ -64,7 +107,7 @@ def _from_envelope(value: dict[str, Any]) -> Answer:
     body = value.get("body")
     encoded = value.get("body_base64")
     if value.get("is_base64") or value.get("isBase64Encoded") or (body is None and encoded is not None):
-        body = _decoded(body if encoded is None else encoded)
+        body = decoded(body if encoded is None else encoded)
     return _finish(status, pairs, content_type, body)
 
 
@@ -74,7 +117,12 @@ def _status(value: object) -> int:
     return int(value)
 
 
-def _decoded(value: object) -> bytes:
+def decoded(value: object) -> bytes:
+    """Return the bytes that a base64 body stands for.
+
+    Raises:
+        InvalidResponseError: it stands for none.
+    """
     if value is None:
         return b""
     if not isinstance(value, str | bytes):
@@ -88,7 +136,9 @@ def _decoded(value: object) -> bytes:
         raise InvalidResponseError(f"the body is not base64: {error}") from None
 
 
-def _finish(status: int, pairs: list[list[str]], content_type: str, value: Any) -> Answer:
+def _finish(status: int, pairs: list[list[str]], content_type: str, value: Any) -> Answer | Flow:
+    if type(value) not in _WHOLE and (hasattr(value, "__next__") or hasattr(value, "__aiter__")):
+        return Flow(status, pairs, content_type, iter(()) if status in _BODYLESS else value)
     body, natural_type = _written(value, content_type)
     if status in _BODYLESS:
         body = b""

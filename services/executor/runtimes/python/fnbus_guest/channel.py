@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from _struct import Struct  # the C module alone; `struct` is a file more to open at each start
 
-type Frame = tuple[int, int, bytes, bytes]
-"""Type, call id, head and body of what came from the executor."""
+type Frame = tuple[int, int, int, bytes, bytes]
+"""Type, call id, status, head and body of what came from the executor."""
 
-READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 COMPUTED = 0x01
 """Flag of an answer: the call never gave its processor away."""
+BACKGROUND = 0x02
+"""Flag of an answer: the call goes on, one more END tells when it is done."""
+WINDOW = 8
+"""Chunks of one answer that need no credit."""
+CHUNK_BYTES = 64 * 1024
 
 _HEADER = Struct(">IBBHIIII")
 _LENGTH_SIZE = 4
@@ -20,10 +25,14 @@ _JOIN_BELOW = 65536
 """Copying a body up to this size into one write is cheaper than gathering."""
 
 
+class Gone(OSError):  # noqa: N818  it is no fault
+    """The executor has closed its end while the guest waited for it."""
+
+
 class Channel:
     """The worker's end of the socket pair."""
 
-    __slots__ = ("_descriptor", "_rest")
+    __slots__ = ("_descriptor", "_kept", "_rest")
 
     def __init__(self, descriptor: int) -> None:
         """Take `descriptor` over: programs that user code starts do not inherit it, and forks of the worker lose it."""
@@ -31,11 +40,16 @@ class Channel:
         os.set_blocking(descriptor, True)
         self._descriptor = descriptor
         self._rest = b""
+        self._kept: list[Frame] = []
         os.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
         os.close(self._descriptor)
         self._descriptor = -1
+
+    def fileno(self) -> int:
+        """Return the descriptor, for an event loop that waits for it."""
+        return self._descriptor
 
     def receive(self) -> Frame | None:
         """Return the next frame, or None when the executor has closed its end.
@@ -43,6 +57,27 @@ class Channel:
         Raises:
             OSError: the descriptor was taken away.
         """
+        return self._kept.pop(0) if self._kept else self._next()
+
+    def credit(self, call: int) -> int:
+        """Wait for one frame and return the chunks that it grants to the call; 0 when it is about something else.
+
+        Raises:
+            Gone: the executor has closed its end.
+        """
+        frame = self._next()
+        if frame is None:
+            raise Gone
+        if frame[0] == CREDIT:
+            return frame[2] if frame[1] == call else 0
+        self._kept.append(frame)
+        return 0
+
+    def has_frame(self) -> bool:
+        """Whether a frame, or the beginning of one, has been read already, so that the descriptor does not tell of it."""
+        return bool(self._rest)
+
+    def _next(self) -> Frame | None:
         data: bytes | bytearray = self._rest or os.read(self._descriptor, _READ_SIZE)
         size = len(data)
         if size < _HEADER.size or size != _LENGTH_SIZE + int.from_bytes(data[:4]):
@@ -52,9 +87,9 @@ class Channel:
             data = whole
         else:
             self._rest = b""
-        _, kind, _, _, call, head, _, _ = _HEADER.unpack_from(data)
+        _, kind, _, status, call, head, _, _ = _HEADER.unpack_from(data)
         body_at = 24 + head
-        return kind, call, bytes(data[24:body_at]), bytes(data[body_at:])
+        return kind, call, status, bytes(data[24:body_at]), bytes(data[body_at:])
 
     def _gather(self, data: bytearray) -> bytearray | None:
         """Read on until `data` holds a whole frame; keep what is more than one for the next time."""
@@ -83,7 +118,7 @@ class Channel:
         call: int,
         status: int,
         head: bytes,
-        body: bytes = b"",
+        body: bytes | memoryview = b"",
         cpu_us: int = 0,
         peak_kib: int = 0,
         flags: int = 0,
@@ -95,7 +130,7 @@ class Channel:
         """
         header = _HEADER.pack(_FIXED_SIZE + len(head) + len(body), kind, flags, status, call, len(head), cpu_us, peak_kib)
         if len(body) < _JOIN_BELOW:
-            data = header + head + body
+            data = b"".join((header, head, body))
             written = os.write(self._descriptor, data)
             if written == len(data):
                 return

@@ -22,6 +22,11 @@ def stack_of(error: BaseException, root: str) -> str:
     return "".join(lines.format()).replace(root + "/", "")
 
 
+def report(error: BaseException, root: str) -> None:
+    """Print an error that no answer can tell any more."""
+    print(stack_of(error, root), end="", file=sys.stderr)  # noqa: T201  the function's own output is the place for it
+
+
 def place_of(error: BaseException, root: str) -> str:
     """Return `file:line: ` of the innermost line of user code that an error came from, or "" when none is known."""
     if isinstance(error, SyntaxError) and error.filename:

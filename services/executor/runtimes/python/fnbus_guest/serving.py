@@ -8,17 +8,16 @@ import sys
 from resource import RUSAGE_SELF, getrusage
 
 from . import channel as frames  # noqa: TID252  see the package's docstring
-from . import failures  # noqa: TID252
-from .answers import answer_of  # noqa: TID252
-from .events import event_of  # noqa: TID252
+from . import failures, styles  # noqa: TID252
+from .answers import Answer, Flow, Unfinished, answer_of  # noqa: TID252
+from .eventloop import EventLoop  # noqa: TID252
 from .headers import InvalidResponseError  # noqa: TID252
 from .jsontext import dumps, loads  # noqa: TID252
-from .loading import Handler, load  # noqa: TID252
+from .loading import load  # noqa: TID252
 from .memory import Memory  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable
     from resource import struct_rusage
     from typing import Any
@@ -31,10 +30,9 @@ class Guest:
 
     def __init__(self, channel: frames.Channel) -> None:
         self._channel = channel
-        self._env: dict[str, str] = {}
         self._root = ""
-        self._handler: Handler | None = None
-        self._runner: asyncio.Runner | None = None
+        self._handler: styles.Handler | None = None
+        self._loop = EventLoop()
         self._memory = Memory()
 
     def serve(self) -> None:
@@ -46,18 +44,28 @@ class Guest:
         channel = self._channel
         channel.send(frames.READY, 0, 0, dumps({"protocol": 1, "runtime": "python", "version": sys.version.partition(" ")[0]}))
         while (frame := channel.receive()) is not None:
-            kind, call, head, body = frame
+            kind, call, _, head, body = frame
             if kind == frames.CALL:
                 self._call(call, head, body)
             elif kind == frames.LOAD:
                 self._load(loads(head))
+        self._loop.close()
 
     def _load(self, head: dict[str, Any]) -> None:
-        self._env = head.get("env") or {}
         self._root = head["root"].rstrip("/")
+        env: dict[str, str] = head.get("env") or {}
+        entrypoint = head["entrypoint"]
+        style = head.get("handler_style") or "auto"
         try:
-            os.environ.update(self._env)
-            self._handler = load(self._root, head["entrypoint"], head.get("handler") or "handler")
+            os.environ.update(env)
+            styles.prepare(style)
+            self._handler = styles.choose(
+                load(self._root, entrypoint),
+                entrypoint=entrypoint,
+                name=head.get("handler") or "handler",
+                style=style,
+                around=styles.Surroundings(head, env, self._loop),
+            )
         except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
             kind = type(error).__name__
             place = failures.place_of(error, self._root)
@@ -75,33 +83,63 @@ class Guest:
         try:
             if handler is None:
                 raise RuntimeError("no code is loaded")  # noqa: TRY301  an error like any other
-            value = handler(event_of(request, content, self._env))
+            value = handler(request, content)
             if type(value) is not dict and hasattr(value, "__await__"):
-                value = self._await(value)
+                value = self._loop.run(value)
         except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
             self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), before)
             return
+        after = None
+        if isinstance(value, Unfinished):
+            value, after = value.value, value.after
+        answer = self._answer(call, value, before)
+        if answer is None:
+            return
+        flags = frames.BACKGROUND if after is not None else 0
+        if isinstance(answer, Flow):
+            if not self._stream(call, answer, before):
+                return
+            self._send(frames.END, call, 0, b"", b"", before, flags)
+        else:
+            self._send(frames.ANSWER, call, *answer, before, flags)
+        if after is not None:
+            self._go_on(call, after, before)
+
+    def _answer(self, call: int, value: Any, before: struct_rusage) -> Answer | Flow | None:
+        """Return what goes out for a returned value; None when that is an error, which has been sent then."""
         try:
-            status, head, body = answer_of(value)
+            return answer_of(value)
         except InvalidResponseError as error:
             self._fail(call, "invalid_response", 502, error, str(error), before)
-            return
         except Exception as error:  # noqa: BLE001  values of user code may raise anything while they are written
             message = f"the handler's answer cannot be written: {failures.message_of(error)}"
             self._fail(call, "handler_error", 500, error, message, before)
-            return
-        self._send(frames.ANSWER, call, status, head, body, before)
+        return None
 
-    def _await(self, value: Awaitable[Any]) -> Any:
-        if self._runner is None:
-            import asyncio
+    def _stream(self, call: int, flow: Flow, before: struct_rusage) -> bool:
+        """Send a streamed answer up to its end; False when it failed, and its error has been sent."""
+        from .streaming import Stream  # noqa: TID252
 
-            self._runner = asyncio.Runner()
+        stream = Stream(self._channel, call, flow)
+        try:
+            stream.pump(self._loop)
+        except frames.Gone:
+            raise
+        except InvalidResponseError as error:
+            self._fail(call, "invalid_response", 502, error, str(error), before)
+            return False
+        except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
+            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), before)
+            return False
+        return True
 
-        async def result() -> Any:
-            return await value
-
-        return self._runner.run(result())
+    def _go_on(self, call: int, after: Awaitable[Any], before: struct_rusage) -> None:
+        """Run what the handler left for after its answer; its failure is for the function's log."""
+        try:
+            self._loop.run(after)
+        except BaseException as error:  # noqa: BLE001  whatever user code raises has to be told somewhere
+            failures.report(error, self._root)
+        self._send(frames.END, call, 0, b"", b"", before)
 
     def _fail(
         self, call: int, code: str, status: int, error: BaseException, message: str, before: struct_rusage | None = None
@@ -115,14 +153,17 @@ class Guest:
         body = _INVALID if code == "invalid_response" else dumps({"error": message})
         self._send(frames.ERROR, call, status, dumps(head), body, before)
 
-    def _send(self, kind: int, call: int, status: int, head: bytes, body: bytes, before: struct_rusage | None) -> None:
+    def _send(
+        self, kind: int, call: int, status: int, head: bytes, body: bytes, before: struct_rusage | None, flags: int = 0
+    ) -> None:
         """Answer, and say what was used since `before`."""
         failures.flush()
         used = getrusage(RUSAGE_SELF)
-        cpu_us = flags = 0
+        cpu_us = 0
         if before is not None:
             cpu_us = int((used.ru_utime - before.ru_utime + used.ru_stime - before.ru_stime) * 1_000_000)
-            flags = frames.COMPUTED if used.ru_nvcsw == before.ru_nvcsw else 0
+            if used.ru_nvcsw == before.ru_nvcsw:
+                flags |= frames.COMPUTED
         self._channel.send(kind, call, status, head, body, cpu_us, self._memory.peak(used), flags)
 
 
