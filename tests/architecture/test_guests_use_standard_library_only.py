@@ -9,7 +9,7 @@ import pytest
 
 RUNTIMES = Path(__file__).parents[2] / "services" / "executor" / "runtimes"
 PYTHON_GUEST = [RUNTIMES / "python" / "guest.py", *sorted((RUNTIMES / "python" / "fnbus_guest").glob("*.py"))]
-NODE_GUEST = sorted((RUNTIMES / "node").glob("*.mjs"))
+JAVASCRIPT_GUESTS = sorted(path for folder in ("javascript", "node", "deno") for path in (RUNTIMES / folder).glob("*.mjs"))
 
 
 @pytest.mark.parametrize("path", PYTHON_GUEST, ids=lambda path: path.name)
@@ -26,13 +26,13 @@ def test_python_guest_imports_the_standard_library_only(path: Path) -> None:
             assert top in sys.stdlib_module_names or top == "fnbus_guest", f"{path.name} imports {module}"
 
 
-@pytest.mark.parametrize("path", NODE_GUEST, ids=lambda path: path.name)
-def test_node_guest_imports_the_standard_library_only(path: Path) -> None:
+@pytest.mark.parametrize("path", JAVASCRIPT_GUESTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_javascript_guests_import_the_standard_library_only(path: Path) -> None:
     modules = re.findall(r"""(?:^|\s)(?:from|import)\s+["']([^"']+)["']""", path.read_text())
-    foreign = [module for module in modules if not module.startswith(("node:", "./"))]
+    foreign = [module for module in modules if not module.startswith(("node:", "./", "../javascript/"))]
     assert not foreign
 
 
 def test_there_are_guests_to_look_at() -> None:
     assert len(PYTHON_GUEST) > 5
-    assert len(NODE_GUEST) > 5
+    assert len(JAVASCRIPT_GUESTS) > 5

@@ -7,7 +7,11 @@ from libs.testing.guests import ANSWER, Answered, Sources
 
 def returning(python: str, node: str) -> Sources:
     """A handler that returns an expression."""
-    return {"python": f"def handler(event):\n    return {python}\n", "node": f"exports.handler = () => ({node});\n"}
+    return {
+        "python": f"def handler(event):\n    return {python}\n",
+        "node": f"exports.handler = () => ({node});\n",
+        "deno": f"export const handler = () => ({node});\n",
+    }
 
 
 def same(expression: str) -> Sources:
@@ -189,6 +193,7 @@ def test_a_value_that_contains_itself_is_a_handler_error(answered: Answered) -> 
     sources: Sources = {
         "python": "def handler(event):\n    a = {}\n    a['a'] = a\n    return a\n",
         "node": "exports.handler = () => { const a = {}; a.a = a; return a; };\n",
+        "deno": "export const handler = () => { const a = {}; a.a = a; return a; };\n",
     }
     assert answered(sources).failure["code"] == "handler_error"
 
@@ -197,6 +202,7 @@ def test_an_async_handler_is_awaited(answered: Answered) -> None:
     sources: Sources = {
         "python": "import asyncio\nasync def handler(event):\n    await asyncio.sleep(0)\n    return {'a': 1}\n",
         "node": "exports.handler = async () => { await null; return { a: 1 }; };\n",
+        "deno": "export const handler = async () => { await null; return { a: 1 }; };\n",
     }
     assert answered(sources).json() == {"a": 1}
 
@@ -205,6 +211,7 @@ def test_a_large_body_goes_in_and_out_unchanged(answered: Answered) -> None:
     sources: Sources = {
         "python": "import base64\ndef handler(event):\n    return base64.b64decode(event['body_base64'])\n",
         "node": "exports.handler = (event) => Buffer.from(event.body_base64, 'base64');\n",
+        "deno": "export const handler = (event) => Uint8Array.fromBase64(event.body_base64);\n",
     }
     body = bytes(range(256)) * 16384  # 4 MiB
     assert answered(sources, body=body).body == body

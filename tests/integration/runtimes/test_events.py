@@ -7,6 +7,7 @@ from libs.testing.guests import Answered, Bench, Sources
 ECHO: Sources = {
     "python": "def handler(event):\n    return {'status': 200, 'body': event}\n",
     "node": "exports.handler = (event) => ({ status: 200, body: event });\n",
+    "deno": "export const handler = (event) => ({ status: 200, body: event });\n",
 }
 
 
@@ -83,6 +84,7 @@ def test_event_params_are_there_under_both_names_and_are_one_object(answered: An
     sources: Sources = {
         "python": "def handler(event):\n    return {'same': event['params'] is event['path_params'], 'p': event['params']}\n",
         "node": "exports.handler = (event) => ({ same: event.params === event.path_params, p: event.params });\n",
+        "deno": "export const handler = (event) => ({ same: event.params === event.path_params, p: event.params });\n",
     }
     assert answered(sources, params={"id": "7"}).json() == {"same": True, "p": {"id": "7"}}
 
@@ -91,6 +93,7 @@ def test_params_are_given_to_a_handler_that_asks_for_them(answered: Answered) ->
     sources: Sources = {
         "python": "def handler(event, id, *, slug='none'):\n    return {'id': id, 'slug': slug, 'm': event['method']}\n",
         "node": "exports.handler = (event, { id, slug = 'none' }) => ({ id, slug, m: event.method });\n",
+        "deno": "export const handler = (event, { id, slug = 'none' }) => ({ id, slug, m: event.method });\n",
     }
     assert answered(sources, params={"id": "7", "other": "x"}).json() == {"id": "7", "slug": "none", "m": "GET"}
 
@@ -99,6 +102,7 @@ def test_params_are_given_whole_as_a_second_argument(answered: Answered) -> None
     sources: Sources = {
         "python": "def handler(event, params):\n    return {'params': params}\n",
         "node": "exports.handler = (event, params) => ({ params });\n",
+        "deno": "export const handler = (event, params) => ({ params });\n",
     }
     assert answered(sources, params={"id": "7"}).json() == {"params": {"id": "7"}}
 
@@ -107,6 +111,7 @@ def test_environment_is_in_the_event_and_in_the_process(answered: Answered) -> N
     sources: Sources = {
         "python": "import os\nAT_LOAD = os.environ['KEY']\ndef handler(event):\n    return [AT_LOAD, event['env']]\n",
         "node": "const atLoad = process.env.KEY;\nexports.handler = (event) => [atLoad, event.env];\n",
+        "deno": "const atLoad = Deno.env.get('KEY');\nexport const handler = (event) => [atLoad, event.env];\n",
     }
     assert answered(sources, env={"KEY": "välue"}).json() == ["välue", {"KEY": "välue"}]
 
@@ -115,6 +120,7 @@ def test_event_is_new_for_each_call_when_a_handler_changes_it(bench: Bench) -> N
     sources: Sources = {
         "python": "def handler(event):\n    seen = list(event['env'])\n    event['env']['MORE'] = 'x'\n    return seen\n",
         "node": "exports.handler = (event) => { const seen = Object.keys(event.env); event.env.MORE = 'x'; return seen; };\n",
+        "deno": "export const handler = (event) => { const seen = Object.keys(event.env); event.env.MORE = 'x'; return seen; };\n",
     }
     guest = bench.loaded(sources, env={"KEY": "v"})
     assert guest.call().json() == ["KEY"]
@@ -125,6 +131,7 @@ def test_memory_of_a_module_lives_from_call_to_call(bench: Bench) -> None:
     sources: Sources = {
         "python": "n = 0\ndef handler(event):\n    global n\n    n += 1\n    return {'n': n}\n",
         "node": "let n = 0;\nexports.handler = () => ({ n: ++n });\n",
+        "deno": "let n = 0;\nexport const handler = () => ({ n: ++n });\n",
     }
     guest = bench.loaded(sources)
     assert [guest.call().json()["n"] for _ in range(3)] == [1, 2, 3]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from libs.testing.guests import ERROR, Answered, Bench, Sources
+from libs.testing.guests import ENTRY_FILES, ERROR, Answered, Bench, Sources
 from libs.testing.wait import eventually
 
 
@@ -12,6 +12,7 @@ def test_a_handler_that_raises_is_answered_with_its_message(answered: Answered) 
     sources: Sources = {
         "python": "def handler(event):\n    raise RuntimeError('no luck')\n",
         "node": "exports.handler = () => { throw new Error('no luck'); };\n",
+        "deno": "export const handler = () => { throw new Error('no luck'); };\n",
     }
     answer = answered(sources)
     assert (answer.type, answer.status) == (ERROR, 500)
@@ -25,6 +26,7 @@ def test_a_stack_shows_user_code_with_paths_of_its_own_folder_only(bench: Bench)
     sources: Sources = {
         "python": "def deep():\n    raise KeyError('k')\ndef handler(event):\n    deep()\n",
         "node": "function deep() { throw new TypeError('k'); }\nexports.handler = () => deep();\n",
+        "deno": "function deep() { throw new TypeError('k'); }\nexport const handler = () => deep();\n",
     }
     stack = bench.loaded(sources).call().failure["stack"]
     assert "deep" in stack
@@ -37,6 +39,7 @@ def test_a_missing_file_is_404(answered: Answered) -> None:
     sources: Sources = {
         "python": "def handler(event):\n    open('/nowhere/at-all')\n",
         "node": "exports.handler = () => require('fs').readFileSync('/nowhere/at-all');\n",
+        "deno": "export const handler = () => Deno.readTextFileSync('/tmp/nowhere/at-all');\n",
     }
     assert answered(sources).status == 404
 
@@ -45,6 +48,7 @@ def test_a_worker_answers_again_after_an_error(bench: Bench) -> None:
     sources: Sources = {
         "python": "def handler(event):\n    return {'n': 1 / int(event['query']['d'])}\n",
         "node": "exports.handler = (event) => { if (event.query.d === '0') throw new Error('zero'); return { n: 1 }; };\n",
+        "deno": "export const handler = (event) => { if (event.query.d === '0') throw new Error('zero'); return { n: 1 }; };\n",
     }
     guest = bench.loaded(sources)
     assert guest.call(query={"d": "0"}).type == ERROR
@@ -55,6 +59,7 @@ def test_an_async_handler_that_raises_is_answered(answered: Answered) -> None:
     sources: Sources = {
         "python": "async def handler(event):\n    raise RuntimeError('late')\n",
         "node": "exports.handler = async () => { throw new Error('late'); };\n",
+        "deno": "export const handler = async () => { throw new Error('late'); };\n",
     }
     assert json.loads(answered(sources).body) == {"error": "late"}
 
@@ -63,6 +68,7 @@ def test_a_handler_that_ends_the_process_is_a_crash(bench: Bench) -> None:
     sources: Sources = {
         "python": "import os\ndef handler(event):\n    print('last words')\n    os._exit(3)\n",
         "node": "exports.handler = () => { console.log('last words'); process.exit(3); };\n",
+        "deno": "export const handler = () => { console.log('last words'); Deno.exit(3); };\n",
     }
     guest = bench.loaded(sources)
     with pytest.raises(EOFError):
@@ -72,9 +78,15 @@ def test_a_handler_that_ends_the_process_is_a_crash(bench: Bench) -> None:
 
 
 def test_code_with_a_syntax_error_is_a_load_error_that_names_file_and_line(bench: Bench) -> None:
-    answer = bench.refused({"python": "x = 1\n\ndef handler(event:\n    pass\n", "node": "const x = 1;\n\nconst = 2;\n"})
+    answer = bench.refused(
+        {
+            "python": "x = 1\n\ndef handler(event:\n    pass\n",
+            "node": "const x = 1;\n\nconst = 2;\n",
+            "deno": "const x = 1;\n\nconst = 2;\n",
+        }
+    )
     assert answer.status == 500
-    assert f"handler.{'py' if bench.runtime == 'python' else 'js'}:3" in json.loads(answer.body)["error"]
+    assert f"{ENTRY_FILES[bench.runtime]}:3" in json.loads(answer.body)["error"]
     assert "SyntaxError" in json.loads(answer.body)["error"]
     assert str(bench.folder) not in answer.text
 
@@ -83,6 +95,7 @@ def test_code_that_raises_while_it_loads_is_a_load_error_that_names_file_and_lin
     sources: Sources = {
         "python": {"handler.py": "import broken\n", "broken.py": "\nraise RuntimeError('not today')\n"},
         "node": {"handler.js": "require('./broken.js');\n", "broken.js": "\nthrow new Error('not today');\n"},
+        "deno": {"handler.ts": "import './broken.ts';\n", "broken.ts": "\nthrow new Error('not today');\n"},
     }
     error = json.loads(bench.refused(sources).body)["error"]
     assert error.startswith("broken.")
@@ -91,18 +104,22 @@ def test_code_that_raises_while_it_loads_is_a_load_error_that_names_file_and_lin
 
 
 def test_a_missing_module_is_a_load_error_that_names_it(bench: Bench) -> None:
-    error = json.loads(bench.refused({"python": "import not_there\n", "node": "require('not_there');\n"}).body)["error"]
+    error = json.loads(
+        bench.refused({"python": "import not_there\n", "node": "require('not_there');\n", "deno": "import 'not_there';\n"}).body
+    )["error"]
     assert "not_there" in error
     assert error.startswith("handler.")
 
 
 def test_code_without_a_handler_is_a_load_error_that_says_so(bench: Bench) -> None:
-    error = json.loads(bench.refused({"python": "other = 1\n", "node": "exports.other = 1;\n"}).body)["error"]
+    error = json.loads(
+        bench.refused({"python": "other = 1\n", "node": "exports.other = 1;\n", "deno": "export const other = 1;\n"}).body
+    )["error"]
     assert "no function named handler or main" in error
 
 
 def test_a_guest_that_could_not_load_still_ends_when_it_is_told(bench: Bench) -> None:
-    bench.refused({"python": "1 / 0\n", "node": "null.x;\n"})
+    bench.refused({"python": "1 / 0\n", "node": "null.x;\n", "deno": "undefined.x();\n"})
     assert bench.guests[0].close() == 0
 
 
@@ -114,6 +131,10 @@ async def test_an_exception_in_the_background_does_not_end_the_worker(bench: Ben
         ),
         "node": (
             "exports.handler = () => { setTimeout(() => { throw new Error('behind'); }, 1);"
+            " Promise.reject(new Error('forgotten')); return 'ok'; };\n"
+        ),
+        "deno": (
+            "export const handler = () => { setTimeout(() => { throw new Error('behind'); }, 1);"
             " Promise.reject(new Error('forgotten')); return 'ok'; };\n"
         ),
     }

@@ -6,6 +6,7 @@ from libs.testing.wait import eventually
 HELLO: Sources = {
     "python": "def handler(event):\n    return {'hello': event['query']['name']}\n",
     "node": "exports.handler = (event) => ({ hello: event.query.name });\n",
+    "deno": "export const handler = (event) => ({ hello: event.query.name });\n",
 }
 
 
@@ -19,6 +20,10 @@ def test_output_of_a_handler_is_flushed_before_the_answer_and_never_mixed_with_i
             "exports.handler = () => { process.stdout.write('to out'); console.error('to err');"
             " process.stdout.write(Buffer.from([0, 0, 0, 20, 5])); return 'ok'; };\n"
         ),
+        "deno": (
+            "export const handler = () => { Deno.stdout.writeSync(new TextEncoder().encode('to out')); console.error('to err');"
+            " Deno.stdout.writeSync(Uint8Array.of(0, 0, 0, 20, 5)); return 'ok'; };\n"
+        ),
     }
     guest = bench.loaded(sources)
     assert guest.call().text == "ok"
@@ -30,6 +35,7 @@ def test_output_is_not_lost_when_it_is_not_text(bench: Bench) -> None:
     sources: Sources = {
         "python": "def handler(event):\n    print('\\udc80')\n    return 'ok'\n",
         "node": "exports.handler = () => { console.log('\\udc80'); return 'ok'; };\n",
+        "deno": "export const handler = () => { console.log('\\udc80'); return 'ok'; };\n",
     }
     assert bench.loaded(sources).call().text == "ok"
 
@@ -38,8 +44,9 @@ def test_arguments_of_the_process_do_not_tell_the_descriptor(bench: Bench) -> No
     sources: Sources = {
         "python": "import os, sys\ndef handler(event):\n    return [os.path.basename(a) for a in sys.argv]\n",
         "node": "exports.handler = () => process.argv.slice(1).map((a) => require('path').basename(a));\n",
+        "deno": "export const handler = () => [...Deno.args, ...process.argv.slice(1).map((a) => a.split('/').pop())];\n",
     }
-    assert bench.loaded(sources).call().json() in (["handler.py"], ["handler.js"])
+    assert bench.loaded(sources).call().json() in (["handler.py"], ["handler.js"], ["handler.ts"])
 
 
 def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Bench) -> None:
@@ -49,6 +56,7 @@ def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Be
             "    return subprocess.run(['ls', '-l', '/proc/self/fd'], close_fds=False, capture_output=True, text=True).stdout\n"
         ),
         "node": "exports.handler = () => require('child_process').execFileSync('ls', ['-l', '/proc/self/fd']).toString();\n",
+        "deno": "export const handler = () => new TextDecoder().decode(new Deno.Command('ls', { args: ['-l', '/proc/self/fd'] }).outputSync().stdout);\n",
     }
     listing = bench.loaded(sources).call().text
     # Node hands its children socket pairs as their stdio; anything above is inherited.
@@ -60,6 +68,7 @@ def test_standard_input_is_empty(bench: Bench) -> None:
     sources: Sources = {
         "python": "import sys\ndef handler(event):\n    return {'in': sys.stdin.read()}\n",
         "node": "exports.handler = () => ({ in: require('fs').readFileSync(0, 'utf8') });\n",
+        "deno": "export const handler = () => ({ in: new TextDecoder().decode(Deno.stdin.readSync(new Uint8Array(9)) ?? undefined) });\n",
     }
     assert bench.loaded(sources).call().json() == {"in": ""}
 
@@ -87,6 +96,10 @@ def test_an_answer_tells_cpu_time_and_peak_memory(bench: Bench) -> None:
             "const kept = [];\nexports.handler = () => { kept.push(Buffer.alloc(50_000_000, 'x'));"
             " let n = 0; for (let i = 0; i < 3e6; i++) n += i; return n; };\n"
         ),
+        "deno": (
+            "const kept = [];\nexport const handler = () => { kept.push(new Uint8Array(50_000_000).fill(7));"
+            " let n = 0; for (let i = 0; i < 3e6; i++) n += i; return n; };\n"
+        ),
     }
     answer = bench.loaded(sources).call()
     assert answer.cpu_us > 500
@@ -100,6 +113,7 @@ def test_a_guest_ends_when_its_descriptor_is_closed_whatever_it_left_running(ben
             "    return 'ok'\n"
         ),
         "node": "exports.handler = () => { setInterval(() => {}, 1000); return 'ok'; };\n",
+        "deno": "export const handler = () => { setInterval(() => {}, 1000); return 'ok'; };\n",
     }
     guest = bench.loaded(sources)
     assert guest.call().text == "ok"

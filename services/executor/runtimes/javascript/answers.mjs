@@ -1,7 +1,10 @@
-// From what a handler returns to status, header list and body (FastFN contract 2.4).
+// From what a handler returns to status, header list and body, whole or in pieces (FastFN contract 2.4).
+
+import { Buffer } from "node:buffer";
 
 import { csvOf } from "./csv.mjs";
 import { InvalidResponse, headerList } from "./headers.mjs";
+import { Pieces, bytesOf, isBytes, isPieces } from "./pieces.mjs";
 
 export { InvalidResponse };
 
@@ -17,17 +20,35 @@ const HTML_TYPE = "text/html; charset=utf-8";
 const BINARY_TYPE = "application/octet-stream";
 const BINARY = /^(?:image\/(?!svg\+xml)|audio\/|video\/|font\/|application\/(?:octet-stream|pdf|zip|gzip|wasm)\s*(?:;|$))/i;
 const HTML = /^\s*<(?:!doctype html|html|head|body|!--)|^\s*<[a-z][^]*>\s*$/i;
-const BODYLESS = new Set([204, 304]);
+const BODYLESS = new Set([204, 205, 304]);
 
-/** What goes out for a returned value: {status, head, body}, or a promise of it. Throws InvalidResponse or TypeError. */
+const { stringify } = JSON;
+const { hasOwn } = Object;
+
+/**
+ * What goes out for a returned value: {status, head, body}, or {status, pairs, contentType, pieces, whole} when it comes in
+ * pieces; `whole` says that it is one answer if all of it is there at once. Throws InvalidResponse or TypeError.
+ */
 export function answerOf(value) {
   if (value === null || value === undefined) return { status: 200, head: NAMELESS, body: EMPTY };
   if (typeof value === "object" && !Array.isArray(value) && !isBytes(value)) {
     if (isResponse(value)) return fromResponse(value);
-    if (ENVELOPE.some((key) => Object.hasOwn(value, key))) return fromEnvelope(value);
+    if (isPieces(value)) return finish(200, [], "", value);
+    for (const key of ENVELOPE) if (hasOwn(value, key)) return fromEnvelope(value);
     return { status: 200, head: JSON_HEAD, body: jsonOf(value) };
   }
   return finish(200, [], "", value);
+}
+
+/** The head of an answer: its header list, and the content type that its body has by nature when the handler named none. */
+export function headOf(pairs, contentType, naturalType) {
+  if (contentType === "" && naturalType !== "") pairs[pairs.length] = ["content-type", naturalType];
+  return pairs.length > 0 ? Buffer.from(stringify(pairs)) : NAMELESS;
+}
+
+/** The content type of a body whose first piece is known. */
+export function typeOfPiece(piece) {
+  return typeof piece === "string" ? TEXT_TYPE : BINARY_TYPE;
 }
 
 function fromEnvelope(value) {
@@ -47,11 +68,19 @@ function isResponse(value) {
   return typeof value.arrayBuffer === "function" && typeof value.headers?.entries === "function" && "status" in value;
 }
 
-async function fromResponse(response) {
+function fromResponse(response) {
+  const status = statusIn(response.status);
   const headers = [...response.headers.entries()].filter(([name]) => name !== "set-cookie");
   for (const cookie of response.headers.getSetCookie?.() ?? []) headers.push(["set-cookie", cookie]);
   const [pairs, contentType] = headerList(headers);
-  return finish(statusIn(response.status), pairs, contentType, Buffer.from(await response.arrayBuffer()));
+  if (response.bodyUsed) throw new InvalidResponse("the body of the response was read already");
+  const body = response.body === undefined ? oneLater(() => response.arrayBuffer()) : response.body;
+  return { ...finish(status, pairs, contentType, body), whole: true };
+}
+
+/** For a Response class of the function's own that has no stream. */
+async function* oneLater(read) {
+  yield new Uint8Array(await read());
 }
 
 function statusIn(value) {
@@ -60,7 +89,7 @@ function statusIn(value) {
 }
 
 function shown(value) {
-  return (typeof value === "object" || typeof value === "string" ? JSON.stringify(value) : String(value)).slice(0, 60);
+  return (typeof value === "object" || typeof value === "string" ? stringify(value) : String(value)).slice(0, 60);
 }
 
 function decoded(text) {
@@ -72,10 +101,15 @@ function decoded(text) {
 }
 
 function finish(status, pairs, contentType, value) {
+  if (isPieces(value)) {
+    const pieces = new Pieces(value);
+    if (!BODYLESS.has(status)) return { status, pairs, contentType, pieces, whole: false };
+    pieces.cancel();
+    value = null;
+  }
   let [body, naturalType] = written(value, contentType);
   if (BODYLESS.has(status)) body = EMPTY;
-  else if (body.length > 0 && contentType === "") pairs.push(["content-type", naturalType]);
-  return { status, head: pairs.length > 0 ? Buffer.from(JSON.stringify(pairs)) : NAMELESS, body };
+  return { status, head: headOf(pairs, contentType, body.length > 0 ? naturalType : ""), body };
 }
 
 /** A body as bytes, and the content type that it has when the handler named none. */
@@ -96,22 +130,13 @@ function written(value, contentType) {
   return [jsonOf(value), JSON_TYPE];
 }
 
-function isBytes(value) {
-  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
-}
-
-function bytesOf(value) {
-  if (Buffer.isBuffer(value)) return value;
-  return value instanceof ArrayBuffer ? Buffer.from(value) : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-}
-
 /** The bytes that a text of one character per byte stands for (Node's `binary` strings); else its UTF-8. */
 function bytesInText(text) {
   return /^[\0-\xff]*$/.test(text) ? Buffer.from(text, "latin1") : Buffer.from(text);
 }
 
 function jsonOf(value) {
-  const text = JSON.stringify(value);
+  const text = stringify(value);
   if (text === undefined) throw new TypeError(`a ${typeof value} has no JSON form`);
   return Buffer.from(text);
 }

@@ -1,0 +1,89 @@
+// The life of a guest: it says that it is ready, loads one version, then answers calls until the executor closes the descriptor
+// that the last argument names. What differs between Node and Deno is handed in as `platform`.
+
+import { Buffer } from "node:buffer";
+import { dirname, join } from "node:path";
+import process from "node:process";
+
+import { Call } from "./calls.mjs";
+import { CALL, CREDIT, Channel, ERROR, LOAD, LOADED, READY } from "./channel.mjs";
+import { messageOf, placeOf, stackOf, typeOf } from "./failures.mjs";
+import { adapterOf } from "./loading.mjs";
+import { Meter } from "./meter.mjs";
+
+const { parse, stringify } = JSON;
+const { from } = Buffer;
+
+/**
+ * Serves. `platform`: `runtime` and `version` (names), `descriptor`, `writeNow` (for the channel), `prepare()` (once, before
+ * code is loaded), `run(path)` (the entry file's exports and whether it is an ES module), `placeOfSyntaxError(path)`.
+ */
+export function serve(platform) {
+  const exit = process.exit.bind(process);
+  const stderr = process.stderr;
+  const worker = { channel: null, meter: new Meter(), root: "", log: (text) => stderr.write(text) };
+  const calls = new Map();
+  let adapter = null;
+  let env = {};
+  let running = null; // the last call that was begun
+
+  async function onLoad(head) {
+    worker.root = head.root.replace(/\/+$/, "");
+    env = head.env ?? {};
+    const path = join(worker.root, head.entrypoint);
+    try {
+      platform.prepare();
+      Object.assign(process.env, env);
+      process.argv.length = 1;
+      process.argv.push(path);
+      process.chdir(dirname(path));
+      const { exported, isModule } = await platform.run(path, worker.root);
+      adapter = adapterOf(exported, {
+        entrypoint: head.entrypoint,
+        handler: head.handler || "handler",
+        style: head.handler_style || "auto",
+        isModule,
+        version: { name: head.name, label: head.version, memoryMb: head.memory_mb },
+      });
+    } catch (error) {
+      const place = placeOf(error, worker.root, head.entrypoint, () => platform.placeOfSyntaxError(path));
+      const message = place + messageOf(error, worker.root);
+      const failure = { code: "load_error", type: typeOf(error), message, stack: stackOf(error, worker.root) };
+      const body = from(stringify({ error: message }));
+      worker.channel.send(ERROR, 0, { status: 500, head: from(stringify(failure)), body });
+      return;
+    }
+    worker.channel.send(LOADED, 0);
+  }
+
+  function onCall(id, head, body) {
+    const call = new Call(id, worker);
+    running = call;
+    call.run(() => {
+      if (adapter === null) throw new Error("no code is loaded");
+      return adapter({ head: parse(head), body, env, call });
+    });
+    if (!call.open) return;
+    for (const [each, other] of calls) if (!other.open) calls.delete(each);
+    calls.set(id, call);
+  }
+
+  function onFrame(kind, id, status, head, body) {
+    if (kind === CALL) onCall(id, head, body);
+    else if (kind === CREDIT) calls.get(id)?.grant(status);
+    else if (kind === LOAD) onLoad(parse(head));
+  }
+
+  // What is thrown where no caller can catch it belongs to the call that runs, if one does; otherwise to the log. Either way
+  // the worker goes on: the executor replaces it if it misbehaves.
+  function onStray(what, error) {
+    worker.log(`${what}: ${stackOf(error, worker.root)}\n`);
+    if (running?.open) running.fail(error);
+  }
+  process.on("uncaughtException", (error) => onStray("uncaught exception", error));
+  process.on("unhandledRejection", (reason) => onStray("unhandled rejection", reason));
+
+  const { descriptor, writeNow, runtime, version } = platform;
+  worker.channel = new Channel(descriptor, { onFrame, onEnd: () => exit(0), writeNow });
+  worker.channel.send(READY, 0, { head: from(stringify({ protocol: 1, runtime, version })) });
+}

