@@ -44,16 +44,18 @@ def bind(application: Application, around: Surroundings) -> Handler:
 
 def _scope(head: dict[str, Any], state: dict[str, Any]) -> Message:
     raw_path, _, query = head["raw_path"].partition("?")
+    mount = mount_of(head)
+    path = head["path"]
     return {
         "type": "http",
         "asgi": _VERSIONS,
         "http_version": "1.1",
         "method": head["method"],
         "scheme": scheme_of(head),
-        "path": head["path"],
+        "path": path if path != mount else path + "/",
         "raw_path": raw_path.encode("latin-1", "replace"),
         "query_string": query.encode("latin-1", "replace"),
-        "root_path": mount_of(head),
+        "root_path": mount,
         "headers": [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in header_pairs(head)],
         "client": (head["client"].get("ip", ""), 0),
         "server": server_of(head),
@@ -96,7 +98,7 @@ class _Exchange:
         try:
             while more:
                 yield piece
-                piece, more = await self._pieces.get()
+                piece, more = await self._taken(task)
                 if not more and not self._over.is_set():
                     await task  # it ended before its answer did: with its error, if it has one
                     raise RuntimeError("the application ended in the middle of its answer")
@@ -105,6 +107,12 @@ class _Exchange:
         finally:
             if not self._over.is_set():
                 task.cancel()
+
+    async def _taken(self, task: asyncio.Future[None]) -> tuple[bytes, bool]:
+        """Return the next piece; an empty last one when the application has ended without."""
+        if task.done() and self._pieces.empty():
+            return b"", False
+        return await self._pieces.get()
 
     async def _receive(self) -> Message:
         if self._body is not None:
@@ -123,7 +131,7 @@ class _Exchange:
             await self._pieces.put((message.get("body", b""), more))
 
     def _wake(self, task: asyncio.Future[None]) -> None:
-        """The application has ended; whoever waits for a piece of it must know."""
+        """Tell who waits for a piece that the application has ended."""
         del task
         if not self._over.is_set() and not self._pieces.full():
             self._pieces.put_nowait((b"", False))
