@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -236,7 +237,12 @@ def _insert(table: Table, row: Sequence[tables.Column], db: sqlite3.Connection) 
 
 
 def _insert_many(table: Table, rows: Sequence[Sequence[tables.Column]], db: sqlite3.Connection) -> int:
-    return max(0, db.executemany(table.insert_or_skip, rows).rowcount)
+    whole = len(rows) - len(rows) % table.rows_at_once
+    added = sum(
+        db.execute(table.insert_rows_or_skip, [*chain.from_iterable(rows[at : at + table.rows_at_once])]).rowcount
+        for at in range(0, whole, table.rows_at_once)
+    )
+    return added + max(0, db.executemany(table.insert_or_skip, rows[whole:]).rowcount)
 
 
 def _replace(table: Table, row: Sequence[tables.Column], revision: int, db: sqlite3.Connection) -> int:

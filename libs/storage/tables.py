@@ -29,6 +29,13 @@ _BOUNDS: dict[int, tuple[Column, Column]] = {
 """The least value of each kind, and the least of the next one."""
 
 _SIGN = 2**63
+_MOMENT = struct.Struct(">cQ")
+_ROWS = 128
+"""Rows of one statement: beyond that it gets no cheaper."""
+_PARAMETERS = 30_000
+"""Parameters that every build of SQLite takes in one statement."""
+_packer = msgpack.Packer(datetime=True)
+"""Shared, since a packer is dear to make; it calls no Python code, so that no other thread gets between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,9 @@ class Table:
     """Statements that make the indexes, by index name."""
     insert: str
     insert_or_skip: str
+    insert_rows_or_skip: str
+    """The same for `rows_at_once` rows: a third cheaper for each than one by one."""
+    rows_at_once: int
     replace: str
     """Takes the row, then `_id` and the revision it must be at."""
     backfill: str
@@ -69,6 +79,7 @@ def table_of(collection: Collection) -> Table:
     declarations = ("_id PRIMARY KEY NOT NULL", "_revision NOT NULL", "_data NOT NULL", *map(declared, fields))
     places = ", ".join("?" * len(columns))
     insert = f'INSERT INTO "{name}" ({", ".join(columns)}) VALUES ({places})'  # noqa: S608  names are checked words
+    rows = max(min(_ROWS, _PARAMETERS // len(columns)), 1)
     return Table(
         name=name,
         fields=fields,
@@ -76,6 +87,8 @@ def table_of(collection: Collection) -> Table:
         indexes=dict(_index(name, index) for index in collection.indexes),
         insert=insert,
         insert_or_skip=f"{insert} ON CONFLICT DO NOTHING",
+        insert_rows_or_skip=f"{insert}{f', ({places})' * (rows - 1)} ON CONFLICT DO NOTHING",
+        rows_at_once=rows,
         replace=f'UPDATE "{name}" SET ({", ".join(columns)}) = ({places}) WHERE _id = ? AND _revision = ?',  # noqa: S608  as above
         backfill=(
             f'UPDATE "{name}" SET ({", ".join(columns[3:])}) = ({", ".join("?" * len(fields))}) WHERE _id = ?'  # noqa: S608  as above
@@ -87,7 +100,7 @@ def table_of(collection: Collection) -> Table:
 
 def pack(document: Document) -> bytes:
     """Return the document as bytes."""
-    return msgpack.packb(document, datetime=True)
+    return _packer.pack(document)
 
 
 def unpack(data: bytes) -> Document:
@@ -109,6 +122,8 @@ def column(value: Any) -> Column:
     """Return a single value as a column that sorts as `values.order` does."""
     if type(value) is str:  # the usual case by far
         return value
+    if type(value) is datetime:
+        return _MOMENT.pack(b"\x03", values.to_ms(value) + _SIGN)
     match value:
         case None:
             return NONE
@@ -117,7 +132,7 @@ def column(value: Any) -> Column:
         case bytes():
             return b"\x01" + struct.pack(">Q", len(value)) + value
         case datetime():
-            return b"\x03" + struct.pack(">Q", values.to_ms(value) + _SIGN)
+            return _MOMENT.pack(b"\x03", values.to_ms(value) + _SIGN)
         case str():
             return str.__str__(value)
         case _:

@@ -52,13 +52,14 @@ def stored(collection: Collection, document: Document, *, revision: int) -> Docu
     Raises:
         InvalidDocumentError: it has no text `_id`, an indexed field is a list or a map, or a value is of a foreign type.
     """
-    copy = cast("Document", _copy(document, ""))
+    copy = _copy_map(document, "")
     if type(copy.get("_id")) is not str:
         raise InvalidDocumentError("_id", "must be text")
     copy["revision"] = revision
-    for index in collection.indexes:
-        for field in index.fields:
-            if isinstance(copy.get(field), (list, dict)):
+    deep = [field for field, value in copy.items() if type(value) is list or type(value) is dict]
+    if deep:
+        for field in indexed(collection):
+            if field in deep:
                 raise InvalidDocumentError(field, "an indexed field must be a single value")
     return copy
 
@@ -157,6 +158,8 @@ def _copy(value: Any, where: str) -> Any:  # noqa: C901  one case per kind of va
         return value
     if isinstance(value, str):
         return _copy_text(value, where)
+    if kind is datetime and value.tzinfo is UTC:
+        return value.replace(microsecond=value.microsecond // 1000 * 1000)
     if kind is int:
         if not -_INT_LIMIT <= value < _INT_LIMIT:
             raise InvalidDocumentError(where, "an integer must fit into 64 bits")
@@ -172,8 +175,6 @@ def _copy(value: Any, where: str) -> Any:  # noqa: C901  one case per kind of va
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise InvalidDocumentError(where, "a datetime must have a time zone")
-        if value.tzinfo is UTC:
-            return value.replace(microsecond=value.microsecond // 1000 * 1000)
         return from_ms(to_ms(value))
     raise InvalidDocumentError(where, f"{kind.__name__} is not a type that every store can hold")
 
