@@ -1,28 +1,29 @@
 """Traces, hand-made: a span is told once, when it has ended, and exported in the background.
 
-Auto-instrumentation would cost two thirds of the throughput, and starting a span with the SDK's tracer most of the rest, so
-spans are built whole and handed to the SDK's batch processor. With no collector configured nothing is built at all, and the
+Auto-instrumentation would cost two thirds of the throughput, and the SDK's own spans most of the rest, so spans are written
+whole (`otlp`) and handed to the SDK's batch processor. With no collector configured nothing is built at all, and the
 SDK is not even imported; trace ids are made all the same, for logs, records and the `traceparent` header.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from libs.telemetry import otlp
 from libs.telemetry.trace_context import SpanKind, TraceContext, parse, start
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from libs.telemetry.spans import Spans
 
 __all__ = ["SpanKind", "TraceContext", "Tracing", "connect", "parse", "start"]
+
+_NOTHING: Mapping[str, str | int | float | bool] = {}
 
 
 class Tracing:
     """Tells spans to a collector; does nothing when there is none."""
 
-    def __init__(self, processor: "BatchSpanProcessor | None" = None, resource: "Resource | None" = None) -> None:
+    def __init__(self, processor: "Spans | None" = None) -> None:
         self._processor = processor
-        self._resource = resource
         self.enabled = processor is not None
 
     def tell(
@@ -53,28 +54,23 @@ class Tracing:
         """
         if self._processor is None or not context.sampled:
             return
-        from libs.telemetry import spans
-
-        span = spans.build(
+        span = otlp.span(
             name=name,
             context=context,
             parent_id=parent_id,
             start_ns=start_ns,
             end_ns=end_ns,
-            kind=int(kind),
-            attributes=attributes or {},
+            kind=kind,
+            attributes=attributes or _NOTHING,
             error=error,
             links=links,
-            by=self._resource,
         )
         self._processor.on_end(span)
 
     def close(self) -> None:
         """Export what is waiting, for at most two seconds."""
         if self._processor is not None:
-            from libs.telemetry import spans
-
-            spans.close(self._processor)
+            self._processor.close()
 
 
 def connect(*, service: str, endpoint: str, replica: str) -> Tracing:
@@ -83,4 +79,4 @@ def connect(*, service: str, endpoint: str, replica: str) -> Tracing:
         return Tracing()
     from libs.telemetry import spans
 
-    return Tracing(spans.processor(endpoint), spans.resource(service=service, replica=replica))
+    return Tracing(spans.connect(endpoint, {"service.name": f"fnbus-{service}", "service.instance.id": replica}))

@@ -2,13 +2,11 @@
 
 import logging
 import time
-from collections.abc import Sequence
 
 import pytest
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace.status import StatusCode
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from libs.telemetry import spans, tracing
 
@@ -16,16 +14,23 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
 
 
-class _Collector(SpanExporter):
-    """Keeps what it is given; `result` says what it answers."""
+class _Collector:
+    """Keeps what it is sent; `takes` says what it answers."""
 
-    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
-        self.result = result
-        self.spans: list[ReadableSpan] = []
+    def __init__(self, *, takes: bool = True) -> None:
+        self.takes = takes
+        self.requests: list[ExportTraceServiceRequest] = []
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.spans.extend(spans)
-        return self.result
+    def send(self, request: bytes) -> bool:
+        self.requests.append(ExportTraceServiceRequest.FromString(request))
+        return self.takes
+
+    def shutdown(self) -> None:
+        """There is nothing to end."""
+
+
+def exporter(collector: _Collector) -> spans.Exporter:
+    return spans.Exporter(collector, endpoint="http://127.0.0.1:9", resource={"service.name": "fnbus-gateway"})
 
 
 def test_parse_reads_what_header_wrote() -> None:
@@ -103,7 +108,7 @@ def test_tracing_is_off_when_there_is_no_collector() -> None:
 
 def test_tell_exports_a_span_with_parent_link_and_error() -> None:
     collector = _Collector()
-    told = tracing.Tracing(BatchSpanProcessor(collector), spans.resource(service="gateway", replica="a"))
+    told = tracing.Tracing(spans.Spans(exporter(collector)))
     root, cause = tracing.start(), tracing.start()
     context = root.child()
     told.tell(
@@ -119,28 +124,27 @@ def test_tell_exports_a_span_with_parent_link_and_error() -> None:
     )
     told.tell(name="dropped", context=tracing.start(sampled=False), parent_id="", start_ns=1, end_ns=2)
     told.close()
-    (span,) = collector.spans
-    assert span.parent is not None
-    assert span.context is not None
-    assert f"{span.parent.span_id:016x}" == root.span_id
-    assert f"{span.context.trace_id:032x}" == root.trace_id
-    assert f"{span.context.span_id:016x}" == context.span_id
-    assert f"{span.links[0].context.trace_id:032x}" == cause.trace_id
-    assert span.status.status_code is StatusCode.ERROR
-    assert span.resource.attributes["service.name"] == "fnbus-gateway"
-    assert encode_spans([span]).resource_spans[0].scope_spans[0].spans[0].name == "handler"
+    (by,) = collector.requests[0].resource_spans
+    (span,) = by.scope_spans[0].spans
+    assert (span.name, span.kind) == ("handler", Span.SPAN_KIND_CONSUMER)
+    assert span.trace_id.hex() == root.trace_id
+    assert (span.parent_span_id.hex(), span.span_id.hex()) == (root.span_id, context.span_id)
+    assert (span.links[0].trace_id.hex(), span.links[0].span_id.hex()) == (cause.trace_id, cause.span_id)
+    assert (span.status.code, span.status.message) == (Status.STATUS_CODE_ERROR, "boom")
+    assert {each.key for each in span.attributes} == {"faas.name", "faas.coldstart"}
+    assert by.resource.attributes[0].value.string_value == "fnbus-gateway"
 
 
 def test_dead_collector_costs_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    collector = _Collector(SpanExportResult.FAILURE)
-    exporter = spans.CalmExporter(collector, "http://127.0.0.1:9")
+    collector = _Collector(takes=False)
+    sending = exporter(collector)
     with caplog.at_level(logging.INFO, "libs.telemetry.spans"):
         for _ in range(3):
-            exporter.export([])
+            assert sending.export([]) is SpanExportResult.FAILURE
         assert [record.__dict__["action"] for record in caplog.records] == ["collector_lost"]
-        collector.result = SpanExportResult.SUCCESS
-        exporter.export([])
-        exporter.export([])
+        collector.takes = True
+        assert sending.export([]) is SpanExportResult.SUCCESS
+        sending.export([])
     assert [record.__dict__["action"] for record in caplog.records] == ["collector_lost", "collector_found"]
 
 
