@@ -4,7 +4,9 @@ Settings come from the environment (`FNBUS_*`, and the standard `OTEL_EXPORTER_O
 `main.py`. Nothing else reads the environment.
 """
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +51,11 @@ class ServiceSettings(BaseSettings):
     """Base URL of an OTLP/HTTP collector; empty: no tracing."""
     exit_with_parent: bool = False
     """Stop when the process that started this one has gone (set by `fnbus dev`)."""
+
+
+def environment() -> Mapping[str, str]:
+    """Return the whole environment, for programs that are handed a part of it: whoever starts them says which by name."""
+    return dict(os.environ)
 
 
 def load[S: ServiceSettings](kind: type[S]) -> S:

@@ -59,9 +59,11 @@ async def call[T](
 class Server:
     """Serves typed requests of one service, at most `limit` at once; more are answered `temporary` immediately."""
 
-    def __init__(self, bus: port.Bus, service: str, tasks: asyncio.TaskGroup, *, limit: int = 1024) -> None:
+    def __init__(self, bus: port.Bus, service: str, tasks: asyncio.TaskGroup, *, limit: int = 1024, queue: str = "") -> None:
+        """Make it; `queue` is the queue group of its replicas, the service's name unless said otherwise."""
         self._bus = bus
         self._service = service
+        self._queue = queue or service
         self._tasks = tasks
         self._limit = limit
         self._running = 0
@@ -82,7 +84,7 @@ class Server:
             self._running += 1
             self._tasks.create_task(self._handle(operation, request, handler, message), name=f"rpc {operation}")
 
-        subscription = await self._bus.subscribe(subjects.rpc(self._service, operation), on_message, queue=self._service)
+        subscription = await self._bus.subscribe(subjects.rpc(self._service, operation), on_message, queue=self._queue)
         self._subscriptions.append(subscription)
 
     async def stop(self) -> None:
