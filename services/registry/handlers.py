@@ -1,5 +1,7 @@
 """What other services may ask the registry: the history of executions."""
 
+from datetime import UTC, datetime
+
 from libs import errors
 from libs.bus import port, rpc
 from libs.messages import codec
@@ -8,6 +10,9 @@ from libs.storage.port import Document, Store, Where
 from services.registry.history import EXECUTIONS, execution_of
 
 _MOST = 1000
+_PAGES = 20
+"""How many times `_MOST` executions are looked through for those that failed."""
+_FIRST_ERROR_STATUS = 500
 _ENVELOPE_BYTES = 4096
 """Room in a reply for what is not an execution."""
 
@@ -41,9 +46,14 @@ class Handlers:
             where.append(Where("function", "==", request.function))
         elif request.namespace:
             where.append(Where("namespace", "==", request.namespace))
+        if request.since_ms > 0:
+            where.append(Where("started_at", ">=", datetime.fromtimestamp(request.since_ms / 1000, UTC)))
         limit = min(max(request.limit, 1), _MOST)
         await self._ensure()
-        found = await self._store.find(EXECUTIONS, where, sort="started_at", descending=True, limit=limit)
+        if request.failed:
+            found = await self._failed(where, limit)
+        else:
+            found = await self._newest(where, limit)
         return Executions(executions=tuple(self._fitting(found)))
 
     async def execution(self, request: ExecutionGet, _traceparent: str = "") -> Execution:
@@ -58,6 +68,20 @@ class Handlers:
         if document is None:
             raise errors.NotFoundError(f"execution {request.id} not found")
         return execution_of(document)
+
+    async def _newest(self, where: list[Where], limit: int) -> list[Document]:
+        return await self._store.find(EXECUTIONS, where, sort="started_at", descending=True, limit=limit)
+
+    async def _failed(self, where: list[Where], limit: int) -> list[Document]:
+        """Return the newest that failed, of those that ran lately: an index of failures would cost all others."""
+        found: dict[str, Document] = {}
+        page = await self._newest(where, _MOST)
+        for _ in range(_PAGES):
+            found |= {document["_id"]: document for document in page if _has_failed(document)}
+            if len(found) >= limit or len(page) < _MOST:
+                break
+            page = await self._newest([*where, Where("started_at", "<=", page[-1]["started_at"])], _MOST)
+        return [*found.values()][:limit]
 
     async def _ensure(self) -> None:
         """Requests may come before the store could be reached for the first time."""
@@ -78,3 +102,11 @@ class Handlers:
                 break
             fitting.append(execution)
         return fitting
+
+
+def _has_failed(document: Document) -> bool:
+    try:
+        execution = execution_of(document)
+    except codec.MalformedMessageError:
+        return False  # a newer registry's
+    return bool(execution.code) or execution.status >= _FIRST_ERROR_STATUS

@@ -11,6 +11,7 @@ from libs import errors
 from libs.bus import rpc
 from libs.bus.memory import MemoryBroker, MemoryBus
 from libs.messages import codec, subjects
+from libs.messages.calls import FailureCode
 from libs.messages.executions import (
     Execution,
     ExecutionBatch,
@@ -28,7 +29,15 @@ from services.registry.history import EXECUTIONS
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def execution(number: int, *, function: str = "hello", namespace: str = "default", stdout: str = "") -> Execution:
+def execution(
+    number: int,
+    *,
+    function: str = "hello",
+    namespace: str = "default",
+    stdout: str = "",
+    status: int = 200,
+    code: FailureCode = FailureCode.NONE,
+) -> Execution:
     return Execution(
         id=f"req-{number}",
         namespace=namespace,
@@ -39,7 +48,8 @@ def execution(number: int, *, function: str = "hello", namespace: str = "default
         kind=ExecutionKind.CALL,
         executor="one",
         started_at=NOON + timedelta(seconds=number),
-        status=200,
+        status=status,
+        code=code,
         stdout=stdout,
     )
 
@@ -79,6 +89,26 @@ async def test_executions_are_those_of_the_function_that_was_asked_for() -> None
         assert await newest(bus, ExecutionList(function="hello")) == ["req-1"]
         assert await newest(bus, ExecutionList(function="hello", namespace="acme")) == ["req-3"]
         assert await newest(bus, ExecutionList(namespace="default")) == ["req-2", "req-1"]
+
+
+async def test_executions_are_those_that_failed() -> None:
+    good = [execution(number) for number in range(1500)]  # more than are looked at together
+    bad = [
+        execution(2000, status=404),
+        execution(1, status=500),
+        execution(2, status=0, code=FailureCode.CRASH),
+        execution(1400, status=200, code=FailureCode.HANDLER_ERROR),
+    ]
+    async with serving(await holding(*bad, *(each for each in good if each.id not in {one.id for one in bad}))) as bus:
+        assert await newest(bus, ExecutionList(failed=True)) == ["req-1400", "req-2", "req-1"]
+        assert await newest(bus, ExecutionList(failed=True, limit=2)) == ["req-1400", "req-2"]
+        assert await newest(bus, ExecutionList(function="other", failed=True)) == []
+
+
+async def test_executions_are_those_since_a_moment() -> None:
+    since = int((NOON + timedelta(seconds=3)).timestamp() * 1000)
+    async with serving(await holding(*(execution(number) for number in range(5)))) as bus:
+        assert await newest(bus, ExecutionList(function="hello", since_ms=since)) == ["req-4", "req-3"]
 
 
 async def test_executions_are_as_many_as_fit_into_a_message() -> None:

@@ -6,21 +6,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs.bus import rpc
-from libs.messages import executions, subjects
+from libs.messages import executions, logs, subjects
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis, number
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 500
+_TRUE = frozenset({"1", "true"})
+_LONGEST_MOMENT = 14
 
 
 def listing(plane: Plane) -> Handler:
-    """Return the endpoint that lists the newest executions, of one function when `function` names it."""
+    """Return the endpoint that lists the newest executions.
+
+    `function` says of which one, `failed` leaves out those that ended well, `since_ms` those before a moment.
+    """
 
     async def endpoint(request: Request) -> Response:
+        since = request.query_params.get("since_ms", "")
         ask = executions.ExecutionList(
             function=request.query_params.get("function", ""),
             limit=number(request, "limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT),
+            failed=request.query_params.get("failed", "") in _TRUE,
+            since_ms=int(since) if since.isdecimal() and len(since) <= _LONGEST_MOMENT else 0,
         )
         found = await rpc.call(plane.bus, subjects.rpc("registry", "executions"), ask, executions.Executions)
         return json_response({"executions": [_shape(each) for each in found.executions]})
@@ -53,6 +61,7 @@ def _shape(each: executions.Execution) -> dict[str, Any]:
         "status": each.status,
         "code": each.code.value or None,
         "error": each.error or None,
+        "error_type": each.error_type or None,
         "cold": each.cold,
         "queue_ms": each.queue_us / 1000,
         "cold_ms": each.cold_us / 1000,
@@ -64,5 +73,9 @@ def _shape(each: executions.Execution) -> dict[str, Any]:
         "stdout": each.stdout,
         "stderr": each.stderr,
         "truncated": each.truncated,
+        "lines": [
+            {"ms": line.ms, "level": logs.level(line.stream), "stream": line.stream, "text": line.text}
+            for line in logs.log_lines(each.lines)
+        ],
         "trace_id": each.trace_id or None,
     }
