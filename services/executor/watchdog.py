@@ -115,7 +115,7 @@ class Watchdog:
             idle_too = now - rested >= IDLE_SECONDS
             if idle_too:
                 rested = now
-                self._check_memory()
+                self.check_memory()
             self.look(now, idle_too=idle_too)
 
     def look(self, now: float, *, idle_too: bool) -> None:
@@ -158,14 +158,18 @@ class Watchdog:
             record.idle_since, record.idle_us = now, used
             return None
         if usage.children:
-            return FailureCode.NONE, f"worker was ended: {usage.children} child processes went on after the answer"
+            return (
+                FailureCode.NONE,
+                f"worker was ended: {usage.children} processes that it had started went on after the answer",
+            )
         spent, seconds = used - record.idle_us, now - record.idle_since
         record.idle_since, record.idle_us = now, used
         if spent > IDLE_CPU_US * seconds:
             return FailureCode.NONE, f"worker was ended: it went on computing after the answer ({spent // 1000} ms)"
         return None
 
-    def _check_memory(self) -> None:
+    def check_memory(self) -> None:
+        """Tell when the machine, or the executor's own bound, has too little memory left."""
         if self._on_pressure is None:
             return
         free = procfs.available_bytes()

@@ -94,6 +94,19 @@ class Sandbox(Protocol):
         """`bubblewrap` or `process`, as heartbeats and the start line tell it."""
         ...
 
+    @property
+    def features(self) -> str:
+        """What it is made of on this machine, in words, for the start line and `fnbus doctor`."""
+        ...
+
+    def headroom_bytes(self) -> int | None:
+        """Return what executor and workers may still use together; None when nothing but the machine bounds them."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was taken for all workers together; they have ended."""
+        ...
+
     def root(self, code: Path) -> str:
         """Return the path under which a guest sees the folder `code` of the host."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
-from services.executor.sandbox import procfs
+from services.executor.sandbox import procfs, rlimits
 from services.executor.sandbox.base import Usage
 from services.executor.sandbox.cgroups import ROOM, Group
 
@@ -70,18 +70,18 @@ class WorkerCell:
         if self._group is not None:
             self._group.limit(limits)
         disk = limits.disk_mb * _MIB
-        for which, soft, hard in (
+        wanted = [
             (resource.RLIMIT_CORE, 0, 0),
             (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
             (resource.RLIMIT_NPROC, limits.processes + ROOM, limits.processes + ROOM),
             (resource.RLIMIT_FSIZE, disk, disk),
             (resource.RLIMIT_STACK, *_STACK),
             (resource.RLIMIT_MEMLOCK, _LOCKED_BYTES, _LOCKED_BYTES),
-        ):
-            _lower(self.pid, which, soft, hard)
+        ]
         if procfs.address_space_bytes(self.pid) < _RESERVES_BYTES:
             space = limits.memory_mb * _MIB + _SPACE_ROOM_BYTES
-            _lower(self.pid, resource.RLIMIT_AS, space, space)
+            wanted.append((resource.RLIMIT_AS, space, space))
+        rlimits.lower(self.pid, wanted)
         if self._on_limit is not None:
             self._on_limit(self.pid)
 
@@ -156,10 +156,3 @@ class WorkerCell:
                 told = os.statvfs(f"/proc/{self.pid}/root/{folder}")
                 total += (told.f_blocks - told.f_bfree) * told.f_frsize
         return total
-
-
-def _lower(pid: int, which: int, soft: int, hard: int) -> None:
-    """Set a resource limit, never above what holds already."""
-    _, most = resource.prlimit(pid, which)
-    hard = hard if most == resource.RLIM_INFINITY else min(hard, most)
-    resource.prlimit(pid, which, (min(soft, hard), hard))

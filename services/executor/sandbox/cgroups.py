@@ -8,6 +8,7 @@ bounds the executor as a whole bounds its workers too.
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -68,7 +69,7 @@ class Groups(Protocol):
         """Whether memory is bounded; processes alone may be."""
         ...
 
-    def make(self, name: str) -> Group:
+    def make(self) -> Group:
         """Return a new group.
 
         Raises:
@@ -78,6 +79,10 @@ class Groups(Protocol):
 
     def headroom_bytes(self) -> int | None:
         """Return what the executor and its workers may still use together; None when nothing bounds them."""
+        ...
+
+    def close(self) -> None:
+        """Remove what was made for this executor; its workers have ended."""
         ...
 
 
@@ -94,32 +99,66 @@ def find(*, mounts: Path = _MOUNTS, own: Path = Path("/proc/self/cgroup")) -> Gr
 
 
 class _Folders:
-    """Folders `fnbus-<pid>/` of this executor, below those that it runs in, one per hierarchy."""
+    """Workers' groups in a folder of this executor below the groups that it runs in, one per hierarchy.
 
-    def __init__(self, parents: Iterable[Path]) -> None:
-        self.own: list[Path] = []
-        for parent in parents:
+    The executor's folder exists only while there are workers, so that nothing is left of an executor that ended well.
+    """
+
+    def __init__(self, parents: Iterable[Path], *, control: str = "") -> None:
+        """Try it: make the executor's folder and remove it again.
+
+        Args:
+            parents: where it lies.
+            control: what has to be written to its `cgroup.subtree_control`.
+
+        Raises:
+            OSError: the kernel does not allow it.
+        """
+        self._parents = tuple(parents)
+        self._control = control
+        self._own: list[Path] = []
+        self._held: set[Path] = set()
+        self._left: set[Path] = set()
+        for parent in self._parents:
             _remove_stale(parent)
-            own = parent / f"{_PREFIX}{os.getpid()}"
-            own.mkdir(exist_ok=True)
-            self.own.append(own)
+        self._open()
+        self.remove()
 
-    def make(self, name: str) -> list[Path]:
-        made = [own / name for own in self.own]
-        for folder in made:
-            folder.mkdir(exist_ok=True)
+    def make(self) -> list[Path]:
+        """Return new folders for a worker."""
+        if not self._own:
+            self._open()
+        made = [_new(own, "") for own in self._own]
+        self._held.update(made)
         return made
 
+    def discard(self, folders: list[Path]) -> None:
+        """Remove a worker's folders; for a moment after its end the kernel may still hold them, then it is tried later."""
+        self._held.difference_update(folders)
+        self._left.update(folders)
+        self._left = {folder for folder in self._left if not _remove(folder)}
+        if not self._held and not self._left:
+            self.remove()
+
     def remove(self) -> None:
-        for own in self.own:
+        """Remove everything."""
+        for own in self._own:
             _remove(own)
+        self._own = []
+
+    def _open(self) -> None:
+        self._own = [_new(parent, f"{_PREFIX}{os.getpid()}.") for parent in self._parents]
+        if self._control:
+            for own in self._own:
+                _write(own / "cgroup.subtree_control", self._control)
 
 
 class _Group:
     """What both generations have in common."""
 
-    def __init__(self, folders: list[Path]) -> None:
-        self._folders = folders
+    def __init__(self, home: _Folders) -> None:
+        self._home = home
+        self._folders = home.make()
 
     def add(self, pids: Iterable[int]) -> None:
         for pid in pids:
@@ -137,8 +176,7 @@ class _Group:
             return []
 
     def close(self) -> None:
-        for folder in self._folders:
-            _remove(folder)
+        self._home.discard(self._folders)
 
 
 class _UnifiedGroup(_Group):
@@ -166,18 +204,13 @@ class _Unified:
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
-        self._folders = _Folders((parent,))
-        try:
-            _write(self._folders.own[0] / "cgroup.subtree_control", "+memory +pids")
-        except OSError:
-            self._folders.remove()
-            raise
+        self._folders = _Folders((parent,), control="+memory +pids")
 
     @classmethod
     def find(cls, mounts: Path, places: dict[str, str]) -> "_Unified | None":
         if "" not in places or not (mounts / "cgroup.controllers").exists():
             return None
-        parent = mounts / places[""].lstrip("/")
+        parent = _folder(mounts, places[""])
         try:
             # The kernel lets a group have processes or controlled children: the executor itself moves into one of its own.
             if not {"memory", "pids"} <= set((parent / "cgroup.subtree_control").read_text().split()):
@@ -190,18 +223,21 @@ class _Unified:
         except OSError:
             return None
 
-    def make(self, name: str) -> Group:
-        return _UnifiedGroup(self._folders.make(name))
+    def make(self) -> Group:
+        return _UnifiedGroup(self._folders)
 
     def headroom_bytes(self) -> int | None:
         return _headroom(self._parent / "memory.max", self._parent / "memory.current")
 
+    def close(self) -> None:
+        self._folders.remove()
+
 
 class _LegacyGroup(_Group):
-    def __init__(self, folders: list[Path], *, memory: bool) -> None:
-        super().__init__(folders)
-        self._memory = folders[0] if memory else None
-        self._pids = folders[-1]
+    def __init__(self, home: _Folders, *, memory: bool) -> None:
+        super().__init__(home)
+        self._memory = self._folders[0] if memory else None
+        self._pids = self._folders[-1]
 
     def limit(self, limits: Limits) -> None:
         if self._memory is not None:
@@ -229,7 +265,7 @@ class _Legacy:
 
     @classmethod
     def find(cls, mounts: Path, places: dict[str, str]) -> "_Legacy | None":
-        folders = {name: mounts / name / places[name].lstrip("/") for name in ("memory", "pids") if name in places}
+        folders = {name: _folder(mounts / name, places[name]) for name in ("memory", "pids") if name in places}
         writable = {name: path for name, path in folders.items() if os.access(path, os.W_OK)}
         if "pids" not in writable:
             return None
@@ -238,13 +274,16 @@ class _Legacy:
         except OSError:
             return None
 
-    def make(self, name: str) -> Group:
-        return _LegacyGroup(self._folders.make(name), memory=self.memory)
+    def make(self) -> Group:
+        return _LegacyGroup(self._folders, memory=self.memory)
 
     def headroom_bytes(self) -> int | None:
         if self._parent is None:
             return None
         return _headroom(self._parent / "memory.limit_in_bytes", self._parent / "memory.usage_in_bytes")
+
+    def close(self) -> None:
+        self._folders.remove()
 
 
 def _places(text: str) -> Iterator[tuple[str, str]]:
@@ -255,22 +294,39 @@ def _places(text: str) -> Iterator[tuple[str, str]]:
             yield controller, path
 
 
+def _folder(mount: Path, place: str) -> Path:
+    """Return the folder of a group; a container may see its own as the root of the mount although its name is longer."""
+    inner = mount / place.lstrip("/")
+    return inner if inner.is_dir() else mount
+
+
 def _remove_stale(parent: Path) -> None:
     """Remove the groups of executors that were killed."""
     for old in parent.glob(f"{_PREFIX}*"):
-        pid = old.name.removeprefix(_PREFIX)
+        pid = old.name.removeprefix(_PREFIX).partition(".")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             _remove(old)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a group and those in it; one that is not empty yet stays until an executor starts."""
+def _new(parent: Path, prefix: str) -> Path:
+    """Make a folder of a new name."""
+    folder = parent / f"{prefix}{secrets.token_hex(4)}"
+    folder.mkdir()
+    return folder
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a group and those in it; return whether it is gone: one that still holds a process is not."""
     with contextlib.suppress(OSError):
         for inner in folder.iterdir():
             if inner.is_dir():
                 _remove(inner)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            folder.rmdir()
+        except OSError:
+            return False
+    return True
 
 
 def _write(path: Path, value: int | str) -> None:

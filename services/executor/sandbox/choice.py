@@ -4,14 +4,16 @@ import asyncio
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from libs import errors
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
+from services.executor.sandbox import cgroups, seccomp, users
 from services.executor.sandbox.base import Sandbox
-from services.executor.sandbox.bubblewrap import Bubblewrap, write_etc
+from services.executor.sandbox.bubblewrap import Bubblewrap, Means
 from services.executor.sandbox.process import ProcessSandbox
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ async def choose(isolation: Isolation, *, state: Path) -> Sandbox:
             "functions run without a sandbox (FNBUS_ISOLATION=process): they see this machine's files and network",
             extra={"action": "sandbox_off"},
         )
-        return ProcessSandbox()
+        return ProcessSandbox(groups=cgroups.find())
     try:
         return await probe(state)
     except errors.UnavailableError as error:
@@ -47,7 +49,7 @@ async def choose(isolation: Isolation, *, state: Path) -> Sandbox:
             error,
             extra={"action": "sandbox_missing"},
         )
-        return ProcessSandbox()
+        return ProcessSandbox(groups=cgroups.find())
 
 
 async def probe(state: Path, *, program: str | None = None) -> Sandbox:
@@ -59,25 +61,35 @@ async def probe(state: Path, *, program: str | None = None) -> Sandbox:
     bwrap = program or shutil.which("bwrap")
     if bwrap is None:
         raise errors.UnavailableError("bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)")
-    etc = (state / "etc").absolute()
-    write_etc(etc)
-    sandbox = Bubblewrap(program=bwrap, etc=etc)
-    fault = await _try(sandbox, etc)
-    if fault:
-        raise errors.UnavailableError(f"bubblewrap does not work here: {fault}")
-    return sandbox
+    folder = (state / "etc").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = cgroups.find()
+    plain = Means(machine=seccomp.here(), groups=groups)
+    given = users.find(executor=os.getpid(), uid=os.geteuid())
+    setpriv = shutil.which("setpriv")
+    fault = ""
+    for means in (replace(plain, users=given, setpriv=setpriv), plain) if given and setpriv else (plain,):
+        sandbox = Bubblewrap(program=bwrap, etc=folder, means=means)
+        fault = await _try(sandbox, folder)
+        if not fault:
+            return sandbox
+    if groups is not None:
+        groups.close()
+    raise errors.UnavailableError(f"bubblewrap does not work here: {fault}")
 
 
 async def _try(sandbox: Sandbox, folder: Path) -> str:
     """Return what is wrong when `/bin/true` is run in the sandbox; empty when nothing is."""
     info_read, info_write = os.pipe()
+    handed: tuple[int, ...] = ()
     try:
         command = GuestCommand(argv=("/bin/true",))
         launch = sandbox.launch(command, code=folder, profile=Profile(network=False), guest_fd=info_write, info_fd=info_write)
+        handed = launch.fds
         child = await asyncio.create_subprocess_exec(
             *launch.argv,
             env=dict(launch.env),
-            pass_fds=(info_write,),
+            pass_fds=(info_write, *launch.fds),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -94,8 +106,8 @@ async def _try(sandbox: Sandbox, folder: Path) -> str:
     except OSError as error:
         return str(error)
     finally:
-        os.close(info_read)
-        os.close(info_write)
+        for fd in (info_read, info_write, *handed):
+            os.close(fd)
     if child.returncode == 0:
         return ""
     return complaint.decode(errors="replace").strip() or f"exit code {child.returncode}"

@@ -1,7 +1,7 @@
 """The lesser mode where bubblewrap cannot run: a session of its own, a clean environment, and resource limits.
 
-User code sees the host's files with the executor's own rights, the network, and other processes of the same user. A child
-that makes a session of its own outlives its worker.
+User code sees the host's files with the executor's own rights, the network, and other processes of the same user. Where there
+are no control groups a child that makes a session of its own outlives its worker.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import base
 from services.executor.sandbox.cells import WorkerCell
+from services.executor.sandbox.cgroups import Group, Groups
 
 
 class ProcessSandbox:
@@ -21,10 +22,28 @@ class ProcessSandbox:
 
     name = "process"
 
-    def __init__(self) -> None:
+    def __init__(self, *, groups: Groups | None = None) -> None:
+        """Bound workers by control groups where there are any."""
         setpriv = shutil.which("setpriv")
         # The kernel then kills the guest when the executor dies, even in the middle of a handler.
         self._prefix = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+        self._groups = groups
+        self._held: dict[int, Group] = {}
+
+    @property
+    def features(self) -> str:
+        """What is there, in words, and what is not."""
+        bounds = "rlimits and watchdog" if self._groups is None else self._groups.name
+        return f"{self.name}, {bounds}, no sandbox"
+
+    def headroom_bytes(self) -> int | None:
+        """Return what the control group around all workers leaves."""
+        return self._groups.headroom_bytes() if self._groups else None
+
+    def close(self) -> None:
+        """Remove the control groups."""
+        if self._groups is not None:
+            self._groups.close()
 
     def root(self, code: Path) -> str:
         """Return the folder itself."""
@@ -39,21 +58,40 @@ class ProcessSandbox:
     def enter(self, pid: int, info: bytes) -> base.Cell:
         """Return the cell around the started process, which is the guest's own."""
         del info
-        return WorkerCell(pid)
+        if self._groups is None:
+            return WorkerCell(pid)
+        group = self._groups.make()
+        try:
+            group.add((pid,))
+        except OSError:
+            group.close()
+            raise
+        self._held[pid] = group
+        return WorkerCell(pid, group=group, on_close=lambda: self._forget(pid))
 
     def kill(self, pid: int, info: bytes) -> None:
-        """Kill the process group."""
+        """Kill the process group, and what has left it but not the control group."""
         del info
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        self._kill(pid)
 
     def gone(self, pid: int) -> bool:
-        """Return whether the process group is empty; what is left of it is killed."""
-        try:
+        """Return whether nothing is left; what is left is killed."""
+        return not self._kill(pid)
+
+    def _kill(self, pid: int) -> bool:
+        """Kill all that can be found of a worker; return whether there was anything."""
+        found = False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return True
-        return False
+            found = True
+        group = self._held.get(pid)
+        for each in group.pids() if group is not None else ():
+            base.send_kill(each)
+            found = True
+        return found
+
+    def _forget(self, pid: int) -> None:
+        self._held.pop(pid, None)
 
     def exit_text(self, returncode: int) -> str:
         """Return the guest's end in words."""
