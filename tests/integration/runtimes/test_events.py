@@ -120,7 +120,7 @@ def test_event_is_new_for_each_call_when_a_handler_changes_it(bench: Bench) -> N
     sources: Sources = {
         "python": "def handler(event):\n    seen = list(event['env'])\n    event['env']['MORE'] = 'x'\n    return seen\n",
         "node": "exports.handler = (event) => { const seen = Object.keys(event.env); event.env.MORE = 'x'; return seen; };\n",
-        "deno": "export const handler = (event) => { const seen = Object.keys(event.env); event.env.MORE = 'x'; return seen; };\n",
+        "deno": ("export function handler({ env }) { const seen = Object.keys(env); env.MORE = 'x'; return seen; }\n"),
     }
     guest = bench.loaded(sources, env={"KEY": "v"})
     assert guest.call().json() == ["KEY"]

@@ -56,7 +56,10 @@ def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Be
             "    return subprocess.run(['ls', '-l', '/proc/self/fd'], close_fds=False, capture_output=True, text=True).stdout\n"
         ),
         "node": "exports.handler = () => require('child_process').execFileSync('ls', ['-l', '/proc/self/fd']).toString();\n",
-        "deno": "export const handler = () => new TextDecoder().decode(new Deno.Command('ls', { args: ['-l', '/proc/self/fd'] }).outputSync().stdout);\n",
+        "deno": (
+            "const ls = new Deno.Command('ls', { args: ['-l', '/proc/self/fd'] });\n"
+            "export const handler = () => new TextDecoder().decode(ls.outputSync().stdout);\n"
+        ),
     }
     listing = bench.loaded(sources).call().text
     # Node hands its children socket pairs as their stdio; anything above is inherited.
@@ -68,7 +71,7 @@ def test_standard_input_is_empty(bench: Bench) -> None:
     sources: Sources = {
         "python": "import sys\ndef handler(event):\n    return {'in': sys.stdin.read()}\n",
         "node": "exports.handler = () => ({ in: require('fs').readFileSync(0, 'utf8') });\n",
-        "deno": "export const handler = () => ({ in: new TextDecoder().decode(Deno.stdin.readSync(new Uint8Array(9)) ?? undefined) });\n",
+        "deno": "export const handler = () => ({ in: Deno.stdin.readSync(new Uint8Array(9)) ?? '' });\n",
     }
     assert bench.loaded(sources).call().json() == {"in": ""}
 

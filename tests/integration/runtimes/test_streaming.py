@@ -8,12 +8,26 @@ from libs.testing.guests import ANSWER, CHUNK, END, ERROR, START, WINDOW, Bench,
 
 PIECE = 64 * 1024
 
-HELLO: Sources = {"python": "def handler(event):\n    yield 'one '\n    yield 'two '\n    yield 'drei ü'\n"}
+HELLO: Sources = {
+    "python": "def handler(event):\n    yield 'one '\n    yield 'two '\n    yield 'drei ü'\n",
+    "node": "exports.handler = function* (event) { yield 'one '; yield 'two '; yield 'drei ü'; };\n",
+    "deno": "export function* handler(event) { yield 'one '; yield 'two '; yield 'drei ü'; }\n",
+}
 
 GATED: Sources = {
     "python": (
         "import os, time\ndef handler(event):\n    yield 'first'\n"
         "    while not os.path.exists(event['query']['gate']):\n        time.sleep(0.005)\n    yield 'second'\n"
+    ),
+    "node": (
+        "const fs = require('fs');\nexports.handler = function* (event) { yield 'first'; while "
+        "(!fs.existsSync(event.query.gate)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5); "
+        "yield 'second'; };\n"
+    ),
+    "deno": (
+        "import fs from 'node:fs';\nexport function* handler(event) { yield 'first'; while "
+        "(!fs.existsSync(event.query.gate)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5); "
+        "yield 'second'; }\n"
     ),
 }
 """Sends a small piece, then waits for a file."""
@@ -23,10 +37,26 @@ ASYNC_GATED: Sources = {
         "import asyncio, os\nasync def handler(event):\n    yield 'first'\n"
         "    while not os.path.exists(event['query']['gate']):\n        await asyncio.sleep(0.005)\n    yield 'second'\n"
     ),
+    "node": (
+        "const fs = require('fs');\nexports.handler = async function* (event) { yield 'first'; while "
+        "(!fs.existsSync(event.query.gate)) await new Promise((go) => setTimeout(go, 5)); yield 'second'; };\n"
+    ),
+    "deno": (
+        "import fs from 'node:fs';\nexport async function* handler(event) { yield 'first'; while "
+        "(!fs.existsSync(event.query.gate)) await new Promise((go) => setTimeout(go, 5)); yield 'second'; }\n"
+    ),
 }
 
-ENDLESS: Sources = {"python": "def handler(event):\n    while True:\n        yield b'x' * 65536\n"}
-ASYNC_ENDLESS: Sources = {"python": "async def handler(event):\n    while True:\n        yield b'x' * 65536\n"}
+ENDLESS: Sources = {
+    "python": "def handler(event):\n    while True:\n        yield b'x' * 65536\n",
+    "node": "exports.handler = function* (event) { while (true) yield new Uint8Array(65536); };\n",
+    "deno": "export function* handler(event) { while (true) yield new Uint8Array(65536); }\n",
+}
+ASYNC_ENDLESS: Sources = {
+    "python": "async def handler(event):\n    while True:\n        yield b'x' * 65536\n",
+    "node": "exports.handler = async function* (event) { while (true) yield new Uint8Array(65536); };\n",
+    "deno": "export async function* handler(event) { while (true) yield new Uint8Array(65536); }\n",
+}
 
 ENVELOPE: Sources = {
     "python": (
@@ -34,9 +64,23 @@ ENVELOPE: Sources = {
         "    return {'status': 201, 'headers': {'Content-Type': 'text/event-stream', 'X-A': 'b'}, 'body': events()}\n"
         "def events():\n    for n in range(3):\n        yield f'data: {n}\\n\\n'\n"
     ),
+    "node": (
+        "exports.handler = function (event) { return { status: 201, headers: { 'Content-Type': "
+        "'text/event-stream', 'X-A': 'b' }, body: events() }; };\nfunction* events() { for (let n = 0; n < 3; "
+        "n++) yield `data: ${n}\\n\\n`; }\n"
+    ),
+    "deno": (
+        "export function handler(event) { return { status: 201, headers: { 'Content-Type': 'text/event-stream', "
+        "'X-A': 'b' }, body: events() }; }\nfunction* events() { for (let n = 0; n < 3; n++) yield `data: "
+        "${n}\\n\\n`; }\n"
+    ),
 }
 
-BREAKS: Sources = {"python": "def handler(event):\n    yield 'begun'\n    raise RuntimeError('broken off')\n"}
+BREAKS: Sources = {
+    "python": "def handler(event):\n    yield 'begun'\n    raise RuntimeError('broken off')\n",
+    "node": "exports.handler = function* (event) { yield 'begun'; throw new Error('broken off'); };\n",
+    "deno": "export function* handler(event) { yield 'begun'; throw new Error('broken off'); }\n",
+}
 
 
 def pieces_until_silent(guest: Guest) -> int:
@@ -57,7 +101,11 @@ def test_pieces_come_in_order_and_the_stream_ends(bench: Bench) -> None:
 
 
 def test_bytes_stream_as_they_are(bench: Bench) -> None:
-    sources: Sources = {"python": "def handler(event):\n    yield b'\\x00\\xff'\n    yield bytearray(b'\\xfe')\n"}
+    sources: Sources = {
+        "python": "def handler(event):\n    yield b'\\x00\\xff'\n    yield bytearray(b'\\xfe')\n",
+        "node": "exports.handler = function* (event) { yield Uint8Array.of(0, 255); yield Uint8Array.of(254).buffer; };\n",
+        "deno": "export function* handler(event) { yield Uint8Array.of(0, 255); yield Uint8Array.of(254).buffer; }\n",
+    }
     streamed = bench.loaded(sources).stream()
     assert streamed.body == b"\x00\xff\xfe"
     assert streamed.start.header("content-type") == "application/octet-stream"
@@ -103,7 +151,11 @@ def test_a_guest_ends_when_its_descriptor_is_closed_in_the_middle_of_a_stream(be
 
 
 def test_a_large_piece_is_cut(bench: Bench) -> None:
-    sources: Sources = {"python": "def handler(event):\n    yield 'a'\n    yield b'x' * 1_500_000\n"}
+    sources: Sources = {
+        "python": "def handler(event):\n    yield 'a'\n    yield b'x' * 1_500_000\n",
+        "node": "exports.handler = function* (event) { yield 'a'; yield new Uint8Array(1_500_000); };\n",
+        "deno": "export function* handler(event) { yield 'a'; yield new Uint8Array(1_500_000); }\n",
+    }
     streamed = bench.loaded(sources).stream()
     assert len(streamed.body) == 1_500_001
     assert max(len(piece) for piece in streamed.pieces) <= PIECE
@@ -119,13 +171,23 @@ def test_a_handler_that_fails_in_the_middle_breaks_its_stream_off(bench: Bench) 
 
 
 def test_a_handler_that_fails_before_its_first_piece_answers_with_an_error(bench: Bench) -> None:
-    sources: Sources = {"python": "def handler(event):\n    if event:\n        raise RuntimeError('at once')\n    yield 'x'\n"}
+    sources: Sources = {
+        "python": "def handler(event):\n    if event:\n        raise RuntimeError('at once')\n    yield 'x'\n",
+        "node": "exports.handler = function* (event) { if (event) throw new Error('at once'); yield 'x'; };\n",
+        "deno": "export function* handler(event) { if (event) throw new Error('at once'); yield 'x'; }\n",
+    }
     answer = bench.loaded(sources).call()
     assert (answer.type, answer.status, answer.failure["message"]) == (ERROR, 500, "at once")
 
 
 def test_an_empty_stream_is_an_empty_answer(bench: Bench) -> None:
-    guest = bench.loaded({"python": "def handler(event):\n    yield from ()\n"})
+    guest = bench.loaded(
+        {
+            "python": "def handler(event):\n    yield from ()\n",
+            "node": "exports.handler = function* (event) { yield* []; };\n",
+            "deno": "export function* handler(event) { yield* []; }\n",
+        }
+    )
     answer = guest.call()
     assert (answer.status, answer.body) == (200, b"")
     if answer.type != ANSWER:
@@ -138,13 +200,21 @@ def test_a_worker_takes_the_next_call_after_a_stream(bench: Bench) -> None:
 
 
 def test_output_of_a_stream_is_flushed_before_its_end(bench: Bench) -> None:
-    sources: Sources = {"python": "def handler(event):\n    yield 'x'\n    print('said', end='')\n"}
+    sources: Sources = {
+        "python": "def handler(event):\n    yield 'x'\n    print('said', end='')\n",
+        "node": "exports.handler = function* (event) { yield 'x'; process.stdout.write('said'); };\n",
+        "deno": "export function* handler(event) { yield 'x'; Deno.stdout.writeSync(new TextEncoder().encode('said')); }\n",
+    }
     guest = bench.loaded(sources)
     assert guest.stream().text == "x"
     assert guest.stdout == "said"
 
 
 def test_a_piece_that_is_no_text_and_no_bytes_breaks_the_stream_off(bench: Bench) -> None:
-    sources: Sources = {"python": "def handler(event):\n    yield 'x'\n    yield {'not': 'a piece'}\n"}
+    sources: Sources = {
+        "python": "def handler(event):\n    yield 'x'\n    yield {'not': 'a piece'}\n",
+        "node": "exports.handler = function* (event) { yield 'x'; yield { not: 'a piece' }; };\n",
+        "deno": "export function* handler(event) { yield 'x'; yield { not: 'a piece' }; }\n",
+    }
     streamed = bench.loaded(sources).stream()
     assert (streamed.text, streamed.end.type) == ("x", ERROR)

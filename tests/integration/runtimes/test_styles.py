@@ -6,7 +6,9 @@ from typing import Any
 from libs.testing.guests import ANSWER, BACKGROUND, END, Answered, Bench, Sources
 
 LAMBDA_ECHO: Sources = {
-    "python": "def handler(event, context):\n    return {'statusCode': 200, 'body': dumps(event)}\nfrom json import dumps\n"
+    "python": "def handler(event, context):\n    return {'statusCode': 200, 'body': dumps(event)}\nfrom json import dumps\n",
+    "node": ("exports.handler = function (event, context) { return { statusCode: 200, body: JSON.stringify(event) }; };\n"),
+    "deno": "export function handler(event, context) { return { statusCode: 200, body: JSON.stringify(event) }; }\n",
 }
 
 LAMBDA_CONTEXT: Sources = {
@@ -14,6 +16,18 @@ LAMBDA_CONTEXT: Sources = {
         "import time\ndef handler(event, context):\n    first = context.getRemainingTimeInMillis()\n    time.sleep(0.05)\n"
         "    return {'id': context.awsRequestId, 'name': context.functionName, 'version': context.functionVersion,"
         " 'mb': int(context.memoryLimitInMB), 'first': first, 'then': context.getRemainingTimeInMillis()}\n"
+    ),
+    "node": (
+        "exports.handler = async function (event, context) { const first = context.getRemainingTimeInMillis(); "
+        "await new Promise((go) => setTimeout(go, 50)); return { id: context.awsRequestId, name: "
+        "context.functionName, version: context.functionVersion, mb: Number(context.memoryLimitInMB), first, "
+        "then: context.getRemainingTimeInMillis() }; };\n"
+    ),
+    "deno": (
+        "export async function handler(event, context) { const first = context.getRemainingTimeInMillis(); "
+        "await new Promise((go) => setTimeout(go, 50)); return { id: context.awsRequestId, name: "
+        "context.functionName, version: context.functionVersion, mb: Number(context.memoryLimitInMB), first, "
+        "then: context.getRemainingTimeInMillis() }; }\n"
     ),
 }
 
@@ -23,6 +37,16 @@ WORKER_ECHO: Sources = {
         "    return {'method': request.method, 'url': request.url, 'agent': request.headers.get('User-Agent'),"
         " 'text': text, 'env': env['WORD']}\n"
     ),
+    "node": (
+        "module.exports = { async fetch(request, env, ctx) { return Response.json({ method: request.method, "
+        "url: request.url, agent: request.headers.get('User-Agent'), text: await request.text(), env: env.WORD "
+        "}); } };\n"
+    ),
+    "deno": (
+        "export default { async fetch(request, env, ctx) { return Response.json({ method: request.method, url: "
+        "request.url, agent: request.headers.get('User-Agent'), text: await request.text(), env: env.WORD }); } "
+        "};\n"
+    ),
 }
 
 WORKER_WAITS: Sources = {
@@ -30,6 +54,16 @@ WORKER_WAITS: Sources = {
         "import asyncio, os\nasync def fetch(request, env, ctx):\n"
         "    ctx.waitUntil(later(env['GATE']))\n    return 'answered'\n"
         "async def later(gate):\n    while not os.path.exists(gate):\n        await asyncio.sleep(0.005)\n    print('done')\n"
+    ),
+    "node": (
+        "import { existsSync } from 'node:fs';\nexport default { fetch(request, env, ctx) { "
+        "ctx.waitUntil(later(env.GATE)); return new Response('answered'); } };\nasync function later(gate) { "
+        "while (!existsSync(gate)) await new Promise((go) => setTimeout(go, 5)); console.log('done'); }\n"
+    ),
+    "deno": (
+        "import { existsSync } from 'node:fs';\nexport default { fetch(request, env, ctx) { "
+        "ctx.waitUntil(later(env.GATE)); return new Response('answered'); } };\nasync function later(gate) { "
+        "while (!existsSync(gate)) await new Promise((go) => setTimeout(go, 5)); console.log('done'); }\n"
     ),
 }
 
@@ -80,6 +114,15 @@ def test_a_lambda_answer_has_its_cookies_and_all_its_headers(answered: Answered)
             "def handler(event, context):\n    return {'statusCode': 201, 'headers': {'X-A': 'b'}, 'cookies': ['a=1', 'b=2'],"
             " 'multiValueHeaders': {'X-Many': ['1', '2']}, 'isBase64Encoded': True, 'body': 'AP8='}\n"
         ),
+        "node": (
+            "exports.handler = function (event, context) { return { statusCode: 201, headers: { 'X-A': 'b' }, "
+            "cookies: ['a=1', 'b=2'], multiValueHeaders: { 'X-Many': ['1', '2'] }, isBase64Encoded: true, body: "
+            "'AP8=' }; };\n"
+        ),
+        "deno": (
+            "export function handler(event, context) { return { statusCode: 201, headers: { 'X-A': 'b' }, cookies: "
+            "['a=1', 'b=2'], multiValueHeaders: { 'X-Many': ['1', '2'] }, isBase64Encoded: true, body: 'AP8=' }; }\n"
+        ),
     }
     answer = answered(sources, style="aws-lambda")
     assert (answer.status, answer.body, answer.header("x-a")) == (201, b"\x00\xff", "b")
@@ -88,7 +131,11 @@ def test_a_lambda_answer_has_its_cookies_and_all_its_headers(answered: Answered)
 
 
 def test_a_lambda_answer_without_status_is_json(answered: Answered) -> None:
-    sources: Sources = {"python": "def handler(event, context):\n    return {'hello': 'world'}\n"}
+    sources: Sources = {
+        "python": "def handler(event, context):\n    return {'hello': 'world'}\n",
+        "node": "exports.handler = function (event, context) { return { hello: 'world' }; };\n",
+        "deno": "export function handler(event, context) { return { hello: 'world' }; }\n",
+    }
     answer = answered(sources, style="aws-lambda")
     assert (answer.status, answer.json(), answer.header("content-type")) == (200, {"hello": "world"}, "application/json")
 
@@ -99,6 +146,8 @@ def test_a_lambda_may_be_async(answered: Answered) -> None:
             "import asyncio\nasync def handler(event, context):\n    await asyncio.sleep(0)\n"
             "    return {'statusCode': 200, 'body': 'x'}\n"
         ),
+        "node": ("exports.handler = async function (event, context) { await null; return { statusCode: 200, body: 'x' }; };\n"),
+        "deno": "export async function handler(event, context) { await null; return { statusCode: 200, body: 'x' }; }\n",
     }
     assert answered(sources, style="aws-lambda").text == "x"
 
@@ -123,6 +172,8 @@ def test_a_cloudflare_worker_answers_with_a_response(answered: Answered) -> None
             "from workers import Response\nasync def fetch(request, env, ctx):\n"
             "    return Response('made', status=201, headers={'X-A': 'b'})\n"
         ),
+        "node": "export default { fetch: () => new Response('made', { status: 201, headers: { 'X-A': 'b' } }) };\n",
+        "deno": "export default { fetch: () => new Response('made', { status: 201, headers: { 'X-A': 'b' } }) };\n",
     }
     answer = answered(sources, style="cloudflare-worker")
     assert (answer.status, answer.text, answer.header("x-a")) == (201, "made", "b")
@@ -142,10 +193,18 @@ def test_what_a_cloudflare_worker_waits_for_goes_on_after_the_answer(bench: Benc
 
 
 def test_a_cloudflare_worker_may_ask_to_be_passed_through(answered: Answered) -> None:
-    sources: Sources = {"python": "def fetch(request, env, ctx):\n    ctx.passThroughOnException()\n    return 'x'\n"}
+    sources: Sources = {
+        "python": "def fetch(request, env, ctx):\n    ctx.passThroughOnException()\n    return 'x'\n",
+        "node": "export default { fetch(request, env, ctx) { ctx.passThroughOnException(); return new Response('x'); } };\n",
+        "deno": "export default { fetch(request, env, ctx) { ctx.passThroughOnException(); return new Response('x'); } };\n",
+    }
     assert answered(sources, style="cloudflare-worker").text == "x"
 
 
 def test_a_style_that_nobody_knows_is_refused(bench: Bench) -> None:
-    sources: Sources = {"python": "def handler(event):\n    return 1\n"}
+    sources: Sources = {
+        "python": "def handler(event):\n    return 1\n",
+        "node": "exports.handler = function (event) { return 1; };\n",
+        "deno": "export function handler(event) { return 1; }\n",
+    }
     assert "no-style" in bench.refused(sources, style="no-style").failure["message"]

@@ -26,7 +26,7 @@ export class Call {
   #answered = false;
   #credit = WINDOW;
   #onCredit = null;
-  #pending = 0;
+  #pending = null; // how many promises it still waits for; null when it was never asked to
   #background = false;
 
   /** `worker` has `channel`, `meter`, `root` and `log(text)`. */
@@ -54,16 +54,14 @@ export class Call {
     else this.#answer(value);
   }
 
+  /** Has the call go on after its answer until the promise is settled. */
   waitUntil(promise) {
-    this.#pending += 1;
+    this.#pending = (this.#pending ?? 0) + 1;
     Promise.resolve(promise)
       .catch((reason) => this.#worker.log(`waitUntil: ${stackOf(reason, this.#worker.root)}\n`))
       .finally(() => {
         this.#pending -= 1;
-        if (this.#pending === 0 && this.#background) {
-          this.#background = false;
-          this.#send(END);
-        }
+        this.#settle();
       });
   }
 
@@ -109,9 +107,7 @@ export class Call {
   }
 
   #whole({ status, head, body }) {
-    this.#answered = true;
-    this.#background = this.#pending > 0;
-    this.#send(ANSWER, { status, head, body });
+    this.#finish(ANSWER, { status, head, body });
   }
 
   async #stream({ status, pairs, contentType, pieces, whole }) {
@@ -173,10 +169,20 @@ export class Call {
   }
 
   #end() {
-    if (this.#answered) return;
+    if (!this.#answered) this.#finish(END, {});
+  }
+
+  #finish(kind, frame) {
     this.#answered = true;
-    this.#background = this.#pending > 0;
-    this.#send(END);
+    this.#background = this.#pending !== null;
+    this.#send(kind, frame);
+    this.#settle();
+  }
+
+  #settle() {
+    if (!this.#background || this.#pending > 0) return;
+    this.#background = false;
+    this.#send(END, {});
   }
 
   #unwritable(error) {
