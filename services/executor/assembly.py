@@ -16,7 +16,7 @@ from services.executor import boot, guests
 from services.executor.bodies import Bodies
 from services.executor.boot import Boot
 from services.executor.bundles import Bundles
-from services.executor.catalogue import Catalogue, Known, VersionKey
+from services.executor.catalogue import Catalogue, Known
 from services.executor.consumer import CallConsumer
 from services.executor.descriptor import GuestDescriptor
 from services.executor.dispatch import Dispatch
@@ -26,16 +26,20 @@ from services.executor.jobs import JobConsumer
 from services.executor.live import LiveLogs
 from services.executor.metrics import ExecutorCollector
 from services.executor.places import Places
-from services.executor.pool import Limits
+from services.executor.profile import of_version
 from services.executor.records import Records
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
-from services.executor.settings import ExecutorSettings
+from services.executor.settings import ExecutorSettings, memory_budget
+from services.executor.slots import Limits
+from services.executor.spares import Kind, Spares
+from services.executor.watchdog import Watchdog
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
 _CORES_COMPUTING = 6
 """Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
+_MOST_SPARES = 24
 _CATALOG_SECONDS = 10.0
 _LAST_OUTCOMES_SECONDS = 2.0
 
@@ -109,9 +113,12 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     def on_new(known: Known) -> None:
         if known.key.runtime in parts.runtimes:
             bundles.prefetch(known.version.bundle)
+            spares.use(Kind(known.key.runtime, of_version(known.version)))
+            dispatch.warm(known)
 
-    def on_gone(key: VersionKey) -> None:
-        dispatch.pool.retire(key)
+    def on_gone(known: Known) -> None:
+        dispatch.pool.retire(known.key)
+        spares.disuse(Kind(known.key.runtime, of_version(known.version)))
 
     catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone)
     places = await asyncio.to_thread(Places, parts.state / "workers")
@@ -125,11 +132,22 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             ready_seconds=chosen.ready_seconds, max_body_bytes=chosen.max_body_bytes, max_booting=_CORES_BOOTING * cores
         ),
     )
+    spares = Spares(
+        guests=booting,
+        tasks=tasks,
+        each=chosen.spares,
+        most=_MOST_SPARES,
+        at_once=cores,
+        room=lambda: dispatch.pool.room_bytes,
+    )
+    watchdog = Watchdog(on_pressure=lambda missing: dispatch.relieve(missing))
     dispatch = Dispatch(
+        spares=spares,
         tasks=tasks,
         executor=parts.executor,
         limits=Limits(
             max_workers=parts.max_workers,
+            memory_bytes=memory_budget(chosen),
             max_waiting=chosen.max_waiting,
             max_waiting_per_version=max(chosen.max_waiting // 2, 1),
             max_starting=_CORES_BOOTING * cores,
@@ -137,7 +155,8 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             idle_seconds=chosen.idle_seconds,
         ),
         boot=Boot(
-            guests=booting,
+            spares=spares,
+            watchdog=watchdog,
             bundles=bundles,
             keys=parts.keys,
             bounds=boot.Bounds(load_seconds=chosen.load_seconds, max_body_bytes=chosen.max_body_bytes),
@@ -172,6 +191,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     service.spawn(catalogue.follow(parts.catalog), name="catalogue watch")
     service.spawn(records.run(), name="execution records")
     service.stack.callback(logs.flush)
+    service.spawn(watchdog.run(), name="watchdog")
     service.stack.push_async_callback(
         _Undo(pulse=pulse, calls=calls, jobs=jobs, dispatch=dispatch, records=records, seconds=chosen.drain_seconds)
     )

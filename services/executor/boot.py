@@ -5,6 +5,7 @@ What fails on the way is told as a `StartError` that already says what the waiti
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +18,13 @@ from services.executor import runs
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Known
 from services.executor.frames import FrameType
-from services.executor.guests import Blank, Guests
+from services.executor.guests import Blank
 from services.executor.places import Source
 from services.executor.process import Worker, WorkerEndedError
 from services.executor.profile import of_version
 from services.executor.runs import Result
+from services.executor.spares import Kind, Spares
+from services.executor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +68,17 @@ class Boot:
     """Makes workers of versions."""
 
     def __init__(
-        self, *, guests: Guests, bundles: Bundles, layers: Layers | None = None, keys: KeyRing | None, bounds: Bounds
+        self,
+        *,
+        bundles: Bundles,
+        layers: Layers | None = None,
+        keys: KeyRing | None,
+        bounds: Bounds,
+        spares: Spares,
+        watchdog: Watchdog,
     ) -> None:
-        self._guests = guests
+        self._spares = spares
+        self._watchdog = watchdog
         self._bundles = bundles
         self._layers = layers
         self._keys = keys
@@ -86,7 +97,7 @@ class Boot:
         except StartError:
             raise
         except WorkerEndedError as error:
-            raise StartError(_failure(FailureCode.CRASH, str(error))) from error
+            raise StartError(_failure(error.code, str(error))) from error
         except errors.FnbusError as error:
             raise StartError(_failure(FailureCode.UNAVAILABLE, str(error))) from error
         except Exception as error:
@@ -96,8 +107,10 @@ class Boot:
     async def _start(self, known: Known) -> Worker:
         version = known.version
         sources = await self._sources(known)
-        blank = await self._guests.take(known.function.runtime, of_version(version))
+        blank = await self._spares.take(Kind(known.function.runtime, of_version(version)))
         worker = blank.worker
+        self._watchdog.add(worker)
+        worker.on_gone(partial(self._watchdog.remove, worker))
         try:
             await self._fill(blank, sources, writable=version.permissions.write)
             head = self._load_head(known, blank.root)

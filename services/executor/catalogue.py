@@ -13,7 +13,8 @@ from typing import NamedTuple
 from libs.bus.port import Bucket, Entry
 from libs.clock import Clock
 from libs.messages import codec, subjects
-from libs.messages.catalog import FunctionEntry, Policy, VersionEntry
+from libs.messages.catalog import FunctionEntry, Policy, VersionEntry, WorkerPoolPolicy
+from services.executor.slots import Terms
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,10 @@ KEEP_SECONDS = 60.0
 """How long a replaced version stays callable."""
 
 _NO_LIMIT = 0
+_USUAL_IDLE_SECONDS = WorkerPoolPolicy().idle_ttl_seconds
+"""A function that says this says nothing of its own: the executor's setting counts."""
+_WORKER_BYTES = 24 * 1024 * 1024
+"""What a worker is reckoned to use before one of its version has been measured."""
 
 
 class VersionKey(NamedTuple):
@@ -39,20 +44,21 @@ class Known:
     key: VersionKey
     function: FunctionEntry
     version: VersionEntry
-    limit: int
-    """How many workers it may have; 0: no limit of its own."""
+    terms: Terms
+    """What is asked of its workers."""
 
 
 class Catalogue:
     """The versions of all functions by digest and by label."""
 
-    def __init__(self, *, clock: Clock, on_new: Callable[[Known], None], on_gone: Callable[[VersionKey], None]) -> None:
+    def __init__(self, *, clock: Clock, on_new: Callable[[Known], None], on_gone: Callable[[Known], None]) -> None:
         """Tell `on_new` of each version that appears, and `on_gone` of each that cannot be called any more."""
         self._clock = clock
         self._on_new = on_new
         self._on_gone = on_gone
         self._known: dict[VersionKey, Known] = {}
         self._of_entry: dict[str, dict[str, Known]] = {}
+        self._warm: dict[VersionKey, Known] = {}
         self._replaced: dict[VersionKey, float] = {}
         self._waiting: dict[VersionKey, list[asyncio.Future[Known]]] = {}
         self.complete = asyncio.Event()
@@ -113,6 +119,7 @@ class Catalogue:
         for old in before.values():
             if old.key not in current:
                 self._replaced[old.key] = now
+                self._warm.pop(old.key, None)
         for known in versions.values():
             self._add(known)
 
@@ -121,13 +128,22 @@ class Catalogue:
         horizon = self._clock.monotonic() - KEEP_SECONDS
         for key in [key for key, since in self._replaced.items() if since <= horizon]:
             del self._replaced[key]
-            self._known.pop(key, None)
-            self._on_gone(key)
+            known = self._known.pop(key, None)
+            if known is not None:
+                self._on_gone(known)
+
+    def kept_warm(self) -> list[Known]:
+        """Return the versions of which some workers are to stay although nobody calls."""
+        return list(self._warm.values())
 
     def _add(self, known: Known) -> None:
         self._replaced.pop(known.key, None)
         is_new = known.key not in self._known
         self._known[known.key] = known
+        if known.terms.floor:
+            self._warm[known.key] = known
+        else:
+            self._warm.pop(known.key, None)
         if is_new:
             self._on_new(known)
         for waiter in self._waiting.get(known.key, ()):
@@ -141,10 +157,23 @@ def _versions(function: FunctionEntry) -> dict[str, Known]:
             key=VersionKey(function.namespace, function.runtime, function.name, version.digest),
             function=function,
             version=version,
-            limit=_limit(version.policy),
+            terms=_terms(version.policy),
         )
         for version in function.versions
     }
+
+
+def _terms(policy: Policy) -> Terms:
+    pool, keep = policy.worker_pool, policy.keep_warm
+    floors = [pool.min_warm if pool.enabled else 0, keep.min_warm if keep.enabled else 0]
+    times = [pool.idle_ttl_seconds if pool.enabled else 0, keep.idle_ttl_seconds if keep.enabled else 0]
+    seconds = max(times)
+    return Terms(
+        limit=_limit(policy),
+        floor=max(floors),
+        idle_seconds=0 if seconds == _USUAL_IDLE_SECONDS else seconds,
+        worker_bytes=_WORKER_BYTES,
+    )
 
 
 def _limit(policy: Policy) -> int:

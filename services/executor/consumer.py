@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from libs import errors
 from libs.bus.port import Bus, Message, Subscription
 from libs.messages import codec, subjects
-from libs.messages.calls import CancelInvocation, FailureCode, Invocation, Reply, ReplyKind
+from libs.messages.calls import CancelInvocation, FailureCode, Invocation, Reply, ReplyKind, StreamCredit, StreamPiece
 from libs.messages.codec import MalformedMessageError
 from libs.messages.executions import ExecutionKind
 from services.executor.bodies import Bodies
@@ -22,6 +22,10 @@ from services.executor.dispatch import Dispatch
 from services.executor.runs import Run
 
 log = logging.getLogger(__name__)
+
+
+_MOST_CREDIT = 0xFFFF
+"""What fits into a frame's field; nobody grants that much at once."""
 
 
 class CallConsumer:
@@ -34,13 +38,16 @@ class CallConsumer:
         self._dispatch = dispatch
         self._bodies = bodies
         self._calls: list[Subscription] = []
-        self._cancels: Subscription | None = None
+        self._controls: list[Subscription] = []
         self.malformed = 0
         """Messages that could not be parsed."""
 
     async def start(self, runtimes: Sequence[str]) -> None:
         """Take calls of these runtimes from now on."""
-        self._cancels = await self._bus.subscribe(subjects.CANCEL_INVOCATION, self._on_cancel)
+        self._controls = [
+            await self._bus.subscribe(subjects.CANCEL_INVOCATION, self._on_cancel),
+            await self._bus.subscribe(subjects.stream_credit(self._executor), self._on_credit),
+        ]
         for runtime in runtimes:
             subject = subjects.invoke_all(runtime)
             self._calls.append(await self._bus.subscribe(subject, self._on_call, queue=subjects.EXECUTORS))
@@ -54,8 +61,9 @@ class CallConsumer:
     async def close(self) -> None:
         """Hear nothing any more."""
         await self.stop()
-        if self._cancels is not None:
-            await self._cancels.unsubscribe()
+        for subscription in self._controls:
+            await subscription.unsubscribe()
+        self._controls.clear()
 
     def _on_call(self, message: Message) -> None:
         received, received_ns = time.monotonic(), time.time_ns()
@@ -79,7 +87,8 @@ class CallConsumer:
             received_ns=received_ns,
             budget_ms=call.budget_ms,
             handle=reply_to,
-            on_done=lambda _, reply: self._answer(reply_to, reply),
+            on_done=self._on_done if reply_to else _ignore,
+            on_piece=self._on_piece if call.streams and reply_to else None,
         )
         if call.body_ref:
             self._tasks.create_task(self._with_body(run, call.body_ref, reply_to), name=f"body {call.id}")
@@ -104,6 +113,21 @@ class CallConsumer:
         self._dispatch.submit(run)
         await self._bodies.forget(key)
 
+    def _on_done(self, run: Run, reply: Reply) -> None:
+        self._answer(run.handle, reply)
+
+    def _on_piece(self, handle: str, piece: StreamPiece) -> None:
+        self._send(handle, codec.encode(piece))
+
+    def _on_credit(self, message: Message) -> None:
+        try:
+            credit = codec.decode(StreamCredit, message.data)
+        except MalformedMessageError as error:
+            self.malformed += 1
+            log.warning("a credit cannot be parsed: %s", error, extra={"action": "credit_malformed"})
+        else:
+            self._dispatch.credit(credit.reply, min(credit.pieces, _MOST_CREDIT))
+
     def _answer(self, reply_to: str, reply: Reply) -> None:
         if not reply_to:
             return
@@ -126,8 +150,16 @@ class CallConsumer:
             self._post(reply_to, reply)
 
     def _post(self, reply_to: str, reply: Reply) -> None:
+        self._send(reply_to, codec.encode(reply))
+
+    def _send(self, reply_to: str, data: bytes) -> None:
         try:
-            self._bus.post(reply_to, codec.encode(reply))
+            self._bus.post(reply_to, data)
         except errors.FnbusError as error:
             # The caller has learned from its own side of the bus that there will be no reply.
             log.info("a reply could not be sent: %s", error, extra={"action": "reply_not_sent"})
+
+
+def _ignore(run: Run, reply: Reply) -> None:
+    """Nobody waits for the reply."""
+    del run, reply

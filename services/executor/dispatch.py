@@ -18,12 +18,16 @@ from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
-from services.executor.frames import COMPUTED, Frame
+from services.executor.frames import COMPUTED, Frame, FrameType
+from services.executor.growth import LATE_SECONDS
 from services.executor.live import LiveLogs, WorkerTap
-from services.executor.output import Output
-from services.executor.pool import Limits, Pool, Refusal, Slot
-from services.executor.process import Worker
-from services.executor.runs import Result, Run, Verdict
+from services.executor.output import NO_OUTPUT, Output
+from services.executor.pool import Pool
+from services.executor.process import Stage, Worker
+from services.executor.runs import Result, Run, Stages, Verdict
+from services.executor.slots import Limits, Refusal, Slot
+from services.executor.spares import Spares
+from services.executor.streams import BACKGROUND_SECONDS, Flow, Late
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,8 @@ _REFUSALS = {
 }
 _RUN_TIMEOUT = Verdict(code=FailureCode.TIMEOUT, message="the handler did not answer in time", stage="run")
 _CANCELED = Verdict(code=FailureCode.CANCELED, message="the call was canceled")
+_START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
+_KIB = 1024
 _STOPPING = Verdict(code=FailureCode.UNAVAILABLE, message="the executor stops")
 
 
@@ -52,6 +58,7 @@ class Dispatch:
         executor: str,
         limits: Limits,
         boot: Boot,
+        spares: Spares,
         catalogue: Catalogue,
         record: Callable[[ExecutionRow], None],
         logs: LiveLogs,
@@ -62,6 +69,7 @@ class Dispatch:
         self._loop = asyncio.get_running_loop()
         self._executor = executor
         self._boot = boot
+        self._spares = spares
         self._catalogue = catalogue
         self._record = record
         self._logs = logs
@@ -115,10 +123,33 @@ class Dispatch:
         else:
             run.verdict = _CANCELED
 
+    def credit(self, handle: str, pieces: int) -> None:
+        """The reader of that run's streamed answer has room for so many more pieces."""
+        run = self._by_handle.get(handle)
+        if run is not None and run.flow is not None and run.slot is not None and pieces > 0:
+            worker = self._workers[run.slot.number]
+            if not worker.has_credit:
+                run.flow.moved_at = time.monotonic()  # from now on it is the handler's turn
+            worker.credit(pieces)
+
+    def warm(self, known: Known) -> None:
+        """Have as many workers of a version as are to stay although nobody calls, as far as there is room."""
+        if known.terms.floor:
+            self.pool.warm(known.key, time.monotonic(), known.terms)
+
     def trim(self) -> None:
-        """Do what is due every second or so: old versions, idle workers."""
+        """Do what is due every second or so: old versions, idle workers, spares."""
         self._catalogue.trim()
         self.pool.trim(time.monotonic())
+        self._spares.trim()
+        for known in self._catalogue.kept_warm():
+            self.warm(known)
+
+    def relieve(self, missing_bytes: int) -> None:
+        """Give memory back: spares first, then the workers that were not used for longest."""
+        missing_bytes -= self._spares.shed(missing_bytes)
+        if missing_bytes > 0:
+            self.pool.relieve(missing_bytes)
 
     async def drain(self, seconds: float) -> None:
         """Refuse new runs, let those under way finish, then end what is left after `seconds`, and all workers."""
@@ -138,7 +169,10 @@ class Dispatch:
         for task in list(self._starts.values()):
             task.cancel()
         await asyncio.gather(
-            *self._starts.values(), *(worker.kill() for worker in self._workers.values()), return_exceptions=True
+            self._spares.close(),
+            *self._starts.values(),
+            *(worker.kill() for worker in self._workers.values()),
+            return_exceptions=True,
         )
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
@@ -171,7 +205,9 @@ class Dispatch:
     def _admit(self, run: Run, known: Known) -> None:
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        self.pool.submit(run, run.queued_at, limit=known.limit)
+        most = known.version.limits.max_response_bytes
+        run.max_body = min(most, self._max_body_bytes) if most else self._max_body_bytes
+        self.pool.submit(run, run.queued_at, known.terms)
 
     async def _submit_unknown(self, run: Run) -> None:
         """Wait a little for a version that the catalogue may be about to show."""
@@ -227,12 +263,56 @@ class Dispatch:
         self.pool.ended(slot, now)
 
     def _on_frame(self, slot: Slot, worker: Worker, frame: Frame, output: Output) -> None:
-        run = self._running.pop(slot.number)
+        run = self._running[slot.number]
         now = time.monotonic()
+        if worker.stage is not Stage.NONE:
+            self._goes_on(worker, run, frame, now)
+            return
+        del self._running[slot.number]
+        cpu_us, peak_kib = worker.cpu_us, worker.peak_kib
         # The worker gets its next call before this one's reply is made, so that both go on at once.
-        self.pool.answered(slot, now, waited=not frame.flags & COMPUTED)
-        result = runs.of_frame(frame, output, max_body=self._max_body_bytes, cpu_us=worker.cpu_us, peak_kib=worker.peak_kib)
+        self.pool.answered(slot, now, waited=not frame.flags & COMPUTED, used_bytes=worker.memory_kib * _KIB)
+        if run.result is not None:
+            result = run.result._replace(output=output, cpu_us=cpu_us, peak_kib=peak_kib)
+        else:
+            result = runs.of_last(run, frame, output, cpu_us=cpu_us, peak_kib=peak_kib)
         self._finish(run, result, now)
+
+    def _goes_on(self, worker: Worker, run: Run, frame: Frame, now: float) -> None:
+        """Take a frame that is not the last one of its run: of a streamed answer, or one after which the handler goes on."""
+        if frame.type == _START:
+            self._begin_stream(run, frame, now)
+        elif frame.type != _CHUNK:
+            run.result = runs.of_last(run, frame, NO_OUTPUT)
+            self._tell(run, run.result, runs.stages(run, now))
+            run.flow = None
+            run.deadline = now + BACKGROUND_SECONDS
+        elif run.flow is None or run.flow.take(frame.body, now):
+            if run.flow is not None and not run.flow.relayed:
+                worker.credit(1)
+        else:
+            self._condemn(run, Verdict(code=FailureCode.TOO_LARGE, message=f"the answer is larger than {run.flow.most} bytes"))
+
+    def _begin_stream(self, run: Run, frame: Frame, now: float) -> None:
+        fault = runs.head_fault(frame)
+        if fault:
+            self._condemn(run, Verdict(code=FailureCode.INVALID_RESPONSE, message=fault))
+            return
+        known = self._catalogue.find(run.key)
+        most = known.version.limits.max_response_bytes if known is not None else 0
+        flow = Flow(
+            handle=run.handle,
+            send=run.on_piece,
+            status=frame.status,
+            head=frame.head,
+            most=most if run.on_piece is not None else run.max_body,
+            idle_seconds=run.budget_seconds,
+            now=now,
+        )
+        flow.first(frame.body)
+        if flow.relayed:
+            self._tell(run, Result(ReplyKind.STREAM, frame.status, frame.head, frame.body), runs.stages(run, now))
+        run.flow = flow
 
     def _ended(self, slot: Slot, text: str) -> None:
         """Nothing is left of a worker."""
@@ -242,13 +322,17 @@ class Dispatch:
         if run is None:
             return
         output = worker.take_output()
-        if run.verdict is not None:
+        if run.result is not None:
+            result = run.result._replace(output=output)
+        elif run.verdict is not None:
             result = runs.of_verdict(run.verdict, output)
         elif worker.too_large:
-            result = runs.too_large(output, max_body=self._max_body_bytes)
+            result = runs.too_large(output, max_body=run.max_body)
         else:
-            code = worker.breach[0] if worker.breach is not None else FailureCode.CRASH
+            code = (worker.broken and worker.broken[0]) or FailureCode.CRASH
             result = runs.of_verdict(Verdict(code=code, message=text), output)
+        if run.flow is not None and run.flow.relayed:
+            result = runs.broken_off(run.flow, result)
         self._finish(run, result._replace(cpu_us=worker.cpu_us, peak_kib=worker.peak_kib))
 
     def _condemn(self, run: Run, verdict: Verdict) -> None:
@@ -260,12 +344,34 @@ class Dispatch:
     def _sweep(self) -> None:
         """Look at the deadlines; again later if there is still something under way."""
         now = time.monotonic()
-        self.pool.tick(now)
         for run in list(self._running.values()):
-            if run.deadline <= now:
-                self._condemn(run, _RUN_TIMEOUT)
+            self._look_at(run, now)
+        self.pool.tick(now)
         active = self._running or self.pool.waiting
         self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep) if active else None
+
+    def _look_at(self, run: Run, now: float) -> None:
+        """Look at a run that is with a worker: whether it took too long, and what it does while others wait."""
+        slot, flow = run.slot, run.flow
+        if slot is None:
+            return
+        if flow is not None:
+            late = flow.late(now, has_credit=self._workers[slot.number].has_credit)
+            if late is not None:
+                code = FailureCode.CANCELED if late is Late.READER else FailureCode.TIMEOUT
+                self._condemn(run, Verdict(code=code, message=late.value, stage="run"))
+        elif run.deadline <= now:
+            self._condemn(run, _RUN_TIMEOUT)
+        elif not run.looked_at and now - run.started_at >= LATE_SECONDS and self.pool.has_waiting(slot):
+            run.looked_at = True
+            self.pool.seen(slot, now, rests=self._workers[slot.number].rests())
+
+    def _tell(self, run: Run, result: Result, times: Stages) -> None:
+        """Tell the caller."""
+        if run.flow is not None and run.flow.relayed:
+            run.flow.end(code=result.code, message=result.message, run_us=times.run_us)
+        else:
+            run.on_done(run, runs.reply(result, times, executor=self._executor, free=self.pool.free))
 
     def _finish(self, run: Run, result: Result, now: float = 0.0) -> None:
         """Tell everybody who has to know that a run has ended."""
@@ -279,7 +385,8 @@ class Dispatch:
         self.counts[result.kind.value] += 1
         self.counts["cold"] += times.cold
         self.run_us += times.run_us
-        run.on_done(run, runs.reply(result, times, executor=self._executor, free=self.pool.free))
+        if run.result is None:
+            self._tell(run, result, times)
         if result.kind is not ReplyKind.BUSY:
             self._record(runs.execution(run, result, times, executor=self._executor))
             if self._tracer.enabled:

@@ -55,19 +55,21 @@ class Guests:
         self._places = places
         self._bounds = bounds
         self._booting = asyncio.Semaphore(bounds.max_booting)
+        self.waited_for = 0
+        """Boots under way or in line that a start waits for."""
 
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Names of the runtimes that can be started here."""
         return tuple(self._runtimes)
 
-    @property
-    def busy(self) -> bool:
-        """Whether so many boot already that another one would have to wait."""
-        return self._booting.locked()
-
-    async def take(self, runtime: str, profile: Profile) -> Blank:
+    async def boot(self, runtime: str, profile: Profile, *, spare: bool = False) -> Blank:
         """Return a guest of a runtime within these walls, which is the caller's from now on.
+
+        Args:
+            runtime: its name.
+            profile: the walls.
+            spare: nobody waits for it.
 
         Raises:
             WorkerEndedError: it did not get ready.
@@ -76,8 +78,12 @@ class Guests:
         found = self._runtimes.get(runtime)
         if found is None:
             raise errors.UnavailableError(f"runtime {runtime} is not present on this executor")
-        async with self._booting:
-            return await self._boot(found, profile)
+        self.waited_for += not spare
+        try:
+            async with self._booting:
+                return await self._boot(found, profile)
+        finally:
+            self.waited_for -= not spare
 
     async def _boot(self, runtime: Runtime, profile: Profile) -> Blank:
         try:

@@ -36,7 +36,15 @@ _TOLD_BYTES = 2000
 
 
 class WorkerEndedError(errors.TemporaryError):
-    """The worker ended, or was ended, before it answered. Its text says how and why."""
+    """The worker ended, or was ended, before it answered. Its text says how and why.
+
+    Attributes:
+        code: what that is for the callers.
+    """
+
+    def __init__(self, text: str, *, code: FailureCode = FailureCode.CRASH) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Stage(IntEnum):
@@ -64,7 +72,7 @@ class Worker(asyncio.Protocol):
         self._reply: asyncio.Future[Frame] = self._loop.create_future()
         self._call = 0
         self._room = 0
-        self._cpu_before = 0
+        self._cell: Cell | None = None
         self._on_frame_of_call: OnFrame | None = None
         self._on_end: OnEnd | None = None
         self._fault = ""
@@ -74,14 +82,16 @@ class Worker(asyncio.Protocol):
         self.stage = Stage.NONE
         self.limits = Limits()
         """What it may use."""
-        self.cell: Cell | None = None
-        """The worker from outside; None before it is ready."""
-        self.breach: tuple[FailureCode, str] | None = None
+        self.broken: tuple[FailureCode, str] | None = None
         """The limit that it was ended for, and that in words."""
+        self.call_cpu_started_us = 0
+        """What it had used when its call began."""
         self.too_large = False
         """The worker was ended because its answer was beyond the cap."""
         self.cpu_us = 0
         """Processor time that the last call used, by the kernel's accounting."""
+        self.memory_kib = 0
+        """Memory of its own that it had after the last call."""
         self.peak_kib = 0
         """The most memory of its own that it was seen to have."""
 
@@ -132,9 +142,16 @@ class Worker(asyncio.Protocol):
         return self._gone.done()
 
     @property
-    def in_call(self) -> bool:
-        """Whether it runs a call, or what goes on after one."""
-        return self._call != 0
+    def cell(self) -> Cell:
+        """The worker from outside; there is none before it is ready."""
+        if self._cell is None:
+            raise WorkerEndedError(self._end_text())
+        return self._cell
+
+    @property
+    def busy(self) -> bool:
+        """Whether it loads its code, runs a call, or does what goes on after one."""
+        return self._call != 0 or self._expected != 0
 
     async def assign(self, head: bytes, *, limits: Limits, seconds: float) -> Frame:
         """Bound the worker and hand over the code, which lies in its place; return LOADED, or the guest's ERROR.
@@ -175,9 +192,8 @@ class Worker(asyncio.Protocol):
         """
         self._call = call
         self.stage = Stage.RUNNING
-        cell = self.cell
-        if cell is not None:
-            self._cpu_before = cell.cpu_us()
+        if self._cell is not None:
+            self.call_cpu_started_us = self._cell.cpu_us()
         if self._transport is not None:
             self._transport.write(frames.encode_call(call, head, body))
 
@@ -192,9 +208,13 @@ class Worker(asyncio.Protocol):
         """Whether the guest may send a piece, so that it is its turn and not the reader's."""
         return self._room > 0
 
-    def measured(self, memory_bytes: int) -> None:
-        """Take note of how much memory all of it has now."""
-        self.peak_kib = max(self.peak_kib, memory_bytes // 1024)
+    def rests(self) -> bool:
+        """Return whether the guest waits for something at this moment, rather than compute or wish to."""
+        try:
+            text = Path(f"/proc/{self.cell.pid}/stat").read_bytes()
+        except OSError:
+            return False
+        return text.rpartition(b")")[2].lstrip()[:1] == b"S"
 
     def follow(self, tap: Tap) -> None:
         """Tell `tap` what the worker prints from now on."""
@@ -204,10 +224,10 @@ class Worker(asyncio.Protocol):
         """Return what was printed since the last answer."""
         return self._capture.take()
 
-    def breached(self, code: FailureCode, message: str) -> None:
+    def breach(self, code: FailureCode, message: str) -> None:
         """End the worker because it went beyond a limit."""
-        if self.breach is None:
-            self.breach = (code, message)
+        if self.broken is None:
+            self.broken = (code, message)
         self.kill_soon(message)
 
     def kill_soon(self, fault: str = "") -> None:
@@ -284,13 +304,13 @@ class Worker(asyncio.Protocol):
 
     def _enter(self) -> None:
         try:
-            self.cell = self._child.enter()
+            self._cell = self._child.enter()
         except OSError as error:
             raise WorkerEndedError(f"worker ended as it began: {error}") from error
 
     def _bound(self, limits: Limits) -> None:
         self.limits = limits
-        if self.cell is None or self._gone.done():
+        if self._gone.done():
             raise WorkerEndedError(self._end_text())
         try:
             self.cell.limit(limits)
@@ -340,9 +360,10 @@ class Worker(asyncio.Protocol):
 
     def _account(self) -> None:
         """Take down what the call has used."""
-        if self.cell is not None:
-            self.cpu_us = max(self.cell.cpu_us() - self._cpu_before, 0)
-            memory = self.cell.memory_kib()
+        cell = self._cell
+        if cell is not None:
+            self.cpu_us = max(cell.cpu_us() - self.call_cpu_started_us, 0)
+            self.memory_kib = memory = cell.memory_kib()
             if memory > self.peak_kib:
                 self.peak_kib = memory
 
@@ -357,12 +378,13 @@ class Worker(asyncio.Protocol):
     def _finish(self) -> None:
         if self._gone.done():
             return
-        if self.cell is not None:
-            self.breach = self.breach or self.cell.verdict()
-            self.cell.close()
+        if self._cell is not None:
+            self.broken = self.broken or self._cell.verdict()
+            self._cell.close()
         text = self._end_text()
         if not self._reply.done():
-            self._reply.set_exception(WorkerEndedError(text + self._last_words()))
+            code = (self.broken and self.broken[0]) or FailureCode.CRASH
+            self._reply.set_exception(WorkerEndedError(text + self._last_words(), code=code))
             self._reply.exception()  # somebody may wait for it or not: it is no loss if nobody does
         self._capture.close()
         self._child.close()
@@ -373,8 +395,8 @@ class Worker(asyncio.Protocol):
             self._on_end(text)
 
     def _end_text(self) -> str:
-        if self.breach is not None:
-            return self.breach[1]
+        if self.broken is not None:
+            return self.broken[1]
         return self._fault or self._child.exit_text()
 
     def _last_words(self) -> str:

@@ -19,12 +19,14 @@ from libs.telemetry.tracing import TraceContext, Tracing
 from services.executor.catalogue import VersionKey
 from services.executor.frames import Frame, FrameType
 from services.executor.output import NO_OUTPUT, Output
-from services.executor.pool import Call
+from services.executor.slots import Call
+from services.executor.streams import Flow, OnPiece
 
 type OnDone = Callable[["Run", Reply], None]
 
 _ERROR = int(FrameType.ERROR)
 _JSON_HEAD = b'[["content-type","application/json"]]'
+_MOST_HEAD_BYTES = 64 * 1024
 _LOWEST_STATUS, _HIGHEST_STATUS = 100, 599
 _MICRO = 1_000_000
 
@@ -34,15 +36,21 @@ class Run(Call):
 
     __slots__ = (
         "body",
+        "budget_seconds",
         "finished",
+        "flow",
         "handle",
         "head",
         "id",
         "key",
         "kind",
         "label",
+        "looked_at",
+        "max_body",
         "on_done",
+        "on_piece",
         "received_ns",
+        "result",
         "run_seconds",
         "started_at",
         "traceparent",
@@ -65,6 +73,7 @@ class Run(Call):
         on_done: OnDone,
         wait_seconds: float = 0.0,
         handle: str = "",
+        on_piece: OnPiece | None = None,
     ) -> None:
         """Describe a run.
 
@@ -83,6 +92,7 @@ class Run(Call):
             wait_seconds: how long it may wait for a worker without that being taken from its budget; 0: the wait is a part
                 of the budget.
             handle: what tells it from all other runs, which a client's id does not; empty: the id does.
+            on_piece: takes the pieces of a streamed answer; None: it is to be collected.
         """
         super().__init__(version=key, deadline=received + (wait_seconds or budget_ms / 1000))
         self.id = id
@@ -96,6 +106,16 @@ class Run(Call):
         self.queued_at = received
         self.received_ns = received_ns
         self.on_done = on_done
+        self.on_piece = on_piece
+        self.budget_seconds = budget_ms / 1000
+        self.max_body = 0
+        """The most bytes that its answer may have; set when it is admitted."""
+        self.flow: Flow | None = None
+        """Its streamed answer, while that is under way."""
+        self.result: Result | None = None
+        """What the caller has been told already, while the handler goes on after its answer."""
+        self.looked_at = False
+        """Whether somebody looked, while others waited, if its handler waits too."""
         self.run_seconds = budget_ms / 1000 if wait_seconds else 0.0
         """Budget of the handler alone; 0 when the deadline stands."""
         self.started_at = 0.0
@@ -133,6 +153,8 @@ class Result(NamedTuple):
     cpu_us: int = 0
     peak_kib: int = 0
     output: Output = NO_OUTPUT
+    streamed_bytes: int = 0
+    """Of a streamed answer: what was sent of its body."""
 
 
 def of_frame(frame: Frame, output: Output, *, max_body: int, cpu_us: int = 0, peak_kib: int = 0) -> Result:
@@ -142,18 +164,45 @@ def of_frame(frame: Frame, output: Output, *, max_body: int, cpu_us: int = 0, pe
         return too_large(output, max_body=max_body)
     if frame.type == _ERROR:
         return _of_error(frame, output)._replace(cpu_us=cpu, peak_kib=peak)
-    if not _LOWEST_STATUS <= frame.status <= _HIGHEST_STATUS:
-        message = f"status {frame.status} is not one"
-        return Result(
-            kind=ReplyKind.FAILURE,
-            code=FailureCode.INVALID_RESPONSE,
-            message=message,
-            error=message,
-            output=output,
-            cpu_us=cpu,
-            peak_kib=peak,
-        )
+    fault = head_fault(frame)
+    if fault:
+        return invalid(fault, output)._replace(cpu_us=cpu, peak_kib=peak)
     return Result(status=frame.status, head=frame.head, body=frame.body, cpu_us=cpu, peak_kib=peak, output=output)
+
+
+def of_last(run: Run, frame: Frame, output: Output, *, cpu_us: int = 0, peak_kib: int = 0) -> Result:
+    """Return what a run came to by the frame that ends its answer."""
+    flow = run.flow
+    if flow is None:
+        return of_frame(frame, output, max_body=run.max_body, cpu_us=cpu_us, peak_kib=peak_kib)
+    if frame.type == _ERROR:
+        result = _of_error(frame, output)
+        if flow.relayed:
+            result = broken_off(flow, result)
+    elif flow.relayed:
+        result = Result(ReplyKind.STREAM, flow.status, output=output, streamed_bytes=flow.size)
+    else:
+        result = Result(status=flow.status, head=flow.head, body=b"".join(flow.pieces), output=output)
+    return result._replace(cpu_us=cpu_us, peak_kib=peak_kib)
+
+
+def broken_off(flow: Flow, result: Result) -> Result:
+    """Return what a failure means once a streamed answer has begun: nothing of it can be taken back."""
+    return result._replace(kind=ReplyKind.STREAM, status=flow.status, head=b"", body=b"", streamed_bytes=flow.size)
+
+
+def head_fault(frame: Frame) -> str:
+    """Return what is wrong with the status or the head of an ANSWER or START; empty when nothing is."""
+    if not _LOWEST_STATUS <= frame.status <= _HIGHEST_STATUS:
+        return f"status {frame.status} is not one"
+    if len(frame.head) > _MOST_HEAD_BYTES:
+        return f"the answer's headers have {len(frame.head)} bytes, at most {_MOST_HEAD_BYTES}"
+    return ""
+
+
+def invalid(message: str, output: Output) -> Result:
+    """Return what an answer that is none means."""
+    return Result(kind=ReplyKind.FAILURE, code=FailureCode.INVALID_RESPONSE, message=message, error=message, output=output)
 
 
 def too_large(output: Output, *, max_body: int) -> Result:
@@ -253,7 +302,7 @@ def execution(run: Run, result: Result, times: Stages, *, executor: str) -> Exec
         "cpu_us": result.cpu_us,
         "peak_kib": result.peak_kib,
         "bytes_in": len(run.body),
-        "bytes_out": len(result.body),
+        "bytes_out": result.streamed_bytes or len(result.body),
         "trace_id": run.traceparent[3:35],
     }
     if times.cold:

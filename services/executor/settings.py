@@ -8,8 +8,10 @@ from pydantic import Field
 
 from libs.settings import ServiceSettings
 
-_WORKER_BYTES = 64 * 1024 * 1024
-_MOST_WORKERS, _FEWEST_WORKERS = 256, 4
+_MIB = 1024 * 1024
+_MOST_WORKERS = 512
+_SHARE = 0.8
+"""Of the memory that is free when the executor starts, what its workers may use."""
 
 
 class ExecutorSettings(ServiceSettings):
@@ -18,24 +20,41 @@ class ExecutorSettings(ServiceSettings):
     isolation: Literal["auto", "required", "process"] = "auto"
     """`auto`: bubblewrap where it works, else plain processes with a warning; `required`: that or no start; `process`: none."""
     max_workers: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Worker processes at the same time; 0: as many as memory allows, at most 256."""
+    """Worker processes at the same time, whatever they use; 0: 512."""
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    """Memory that all workers together may use; 0: four fifths of what is free when the executor starts."""
     max_waiting: Annotated[int, Field(ge=1)] = 1024
     """Calls that may wait for a worker; more are answered busy."""
     job_slots: Annotated[int, Field(ge=0, le=1024)] = 32
     """Attempts of jobs held at the same time, for each runtime; 0: this executor runs no jobs."""
+    spares: Annotated[int, Field(ge=0, le=64)] = 4
+    """Booted guests without code kept for each runtime and set of permissions in use; 0: none."""
     idle_seconds: Annotated[float, Field(gt=0)] = 300
     """How long a worker stays without a call, in seconds."""
     ready_seconds: Annotated[float, Field(gt=0)] = 10
     """How long a language may take to boot, in seconds."""
     load_seconds: Annotated[float, Field(gt=0)] = 10
     """How long a function's code may take to load, in seconds."""
+    build_seconds: Annotated[float, Field(gt=0)] = 300
+    """How long the installation of a function's dependencies, or its compilation, may take, in seconds."""
+    build_max_mb: Annotated[int, Field(ge=1, le=4096)] = 512
+    """Size of what that makes, in MB; while it runs it may have four times as much on disk."""
+    build_memory_mb: Annotated[int, Field(ge=64)] = 2048
+    """Memory that it may use, in MB."""
+    builds_at_once: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many builds run at the same time; more wait."""
+    build_scripts: bool = False
+    """Whether packages may run programs of their own while they are installed, and be built from source."""
 
 
 def worker_limit(chosen: ExecutorSettings) -> int:
-    """Return how many workers may exist: what was set, or what the free memory has room for."""
-    if chosen.max_workers:
-        return chosen.max_workers
-    return max(_FEWEST_WORKERS, min(_MOST_WORKERS, _available_bytes() // _WORKER_BYTES))
+    """Return how many workers may exist, whatever they use."""
+    return chosen.max_workers or _MOST_WORKERS
+
+
+def memory_budget(chosen: ExecutorSettings) -> int:
+    """Return how many bytes workers may use together: what was set, or most of what is free."""
+    return chosen.memory_mb * _MIB or int(_available_bytes() * _SHARE)
 
 
 def _available_bytes() -> int:

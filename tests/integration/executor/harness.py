@@ -72,7 +72,7 @@ class Platform:
     @contextlib.asynccontextmanager
     async def running(self, *, max_workers: int = 4, **settings: float | bool) -> AsyncGenerator["Platform"]:
         """Run the executor."""
-        numbers = {"drain_seconds": 5.0, "max_body_bytes": 1 << 20, **settings}
+        numbers = {"drain_seconds": 5.0, "spares": 0, "max_body_bytes": 1 << 20, **settings}
         chosen = ExecutorSettings.model_validate({"data_dir": self.folder / "data", **numbers})
         self.bus = await self.net.connect("gateway")
         for stream in (streams.JOBS, streams.EVENTS):

@@ -20,7 +20,7 @@ class Seen:
     def __init__(self) -> None:
         self.clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.new: list[Known] = []
-        self.gone: list[VersionKey] = []
+        self.gone: list[Known] = []
         self.catalogue = Catalogue(clock=self.clock, on_new=self.new.append, on_gone=self.gone.append)
 
     def put(self, *digests: str, policy: Policy | None = None) -> None:
@@ -66,7 +66,7 @@ def test_replaced_version_can_be_called_for_a_minute(seen: Seen) -> None:
     seen.clock.advance(timedelta(seconds=1))
     seen.catalogue.trim()
     assert seen.catalogue.find(key("old")) is None
-    assert seen.gone == [key("old")]
+    assert [known.key for known in seen.gone] == [key("old")]
 
 
 def test_version_that_comes_back_stays(seen: Seen) -> None:
@@ -75,7 +75,7 @@ def test_version_that_comes_back_stays(seen: Seen) -> None:
     seen.clock.advance(timedelta(seconds=KEEP_SECONDS))
     seen.catalogue.trim()
     assert seen.catalogue.find(key("a"))
-    assert seen.gone == [key("b")]
+    assert [known.key for known in seen.gone] == [key("b")]
 
 
 def test_removed_function_has_no_label_and_goes_after_a_minute(seen: Seen) -> None:
@@ -106,7 +106,7 @@ def test_entry_that_cannot_be_read_changes_nothing(seen: Seen, caplog: pytest.Lo
 )
 def test_limit_is_the_least_of_what_the_policy_says(seen: Seen, policy: Policy, limit: int) -> None:
     seen.put("one", policy=policy)
-    assert seen.new[0].limit == limit
+    assert seen.new[0].terms.limit == limit
 
 
 async def test_wait_ends_when_the_version_appears(seen: Seen) -> None:

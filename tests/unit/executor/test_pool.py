@@ -6,7 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.executor.pool import LATE_SECONDS, PATIENCE_SECONDS, TURN_SECONDS, Call, Limits, Pool, Refusal, Slot, State
+from services.executor.growth import LATE_SECONDS, PATIENCE_SECONDS
+from services.executor.pool import TURN_SECONDS, Pool
+from services.executor.slots import Call, Limits, Refusal, Slot, State, Terms
 
 MAX_WORKERS = 4
 MAX_WAITING = 12
@@ -264,7 +266,7 @@ class PoolMachine(RuleBasedStateMachine):
     def submit(self, version: str, budget: float, limit: int) -> None:
         mine = call(version, self.now + budget)
         self.submitted.append(mine)
-        self.pool.submit(mine, self.now, limit=limit)
+        self.pool.submit(mine, self.now, Terms(limit=limit))
 
     @rule(seconds=st.floats(0.001, 0.5))
     def time_passes(self, seconds: float) -> None:

@@ -1,0 +1,212 @@
+"""Spares: guests without code, kept ready for each runtime and profile that some function needs.
+
+A cold start that finds a spare costs a few links and a LOAD; one that does not boots a guest itself. What is taken is
+replaced in the background, few at a time. After a burst more are kept for a while. Spares are the first thing that goes when
+memory runs short, and nothing of them is anybody's: one that ends is just replaced.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from libs import errors
+from services.executor.guests import Blank, Guests
+from services.executor.profile import Profile
+
+log = logging.getLogger(__name__)
+
+_GROWTH = 4
+"""After a burst, up to so many times as many spares are kept."""
+_CALM_SECONDS = 30.0
+"""After so long without a start that found none, fewer are kept again."""
+_PAUSE_SECONDS = 5.0
+"""After a spare that could not be booted, and after memory ran short."""
+
+
+class Kind(NamedTuple):
+    """What spares can stand in for each other: those of one kind."""
+
+    runtime: str
+    profile: Profile
+
+
+class _Shelf:
+    """The spares of one kind."""
+
+    __slots__ = ("blanks", "booting", "missed_at", "not_before", "target")
+
+    def __init__(self, target: int) -> None:
+        self.blanks: list[Blank] = []
+        self.booting = 0
+        self.target = target
+        self.missed_at = 0.0
+        self.not_before = 0.0
+
+
+class Spares:
+    """The spares of an executor."""
+
+    def __init__(
+        self,
+        *,
+        guests: Guests,
+        tasks: asyncio.TaskGroup,
+        each: int,
+        most: int,
+        at_once: int,
+        room: Callable[[], int],
+    ) -> None:
+        """Keep none until a kind is used.
+
+        Args:
+            guests: boots them.
+            tasks: where that happens.
+            each: spares of each kind; 0: none are kept.
+            most: spares of all kinds together.
+            at_once: spares that boot at the same time.
+            room: tells how many bytes spares may still take.
+        """
+        self._guests = guests
+        self._tasks = tasks
+        self._each = each
+        self._most = most
+        self._at_once = at_once
+        self._room = room
+        self._used = Counter[Kind]()
+        self._shelves: dict[Kind, _Shelf] = {}
+        self._booting = 0
+        self._closed = False
+        self.taken = 0
+        """Starts that found a spare."""
+        self.missed = 0
+        """Starts that found none."""
+
+    @property
+    def count(self) -> int:
+        """Spares that are ready."""
+        return sum(len(shelf.blanks) for shelf in self._shelves.values())
+
+    def use(self, kind: Kind) -> None:
+        """One more version needs workers of this kind."""
+        if kind.runtime not in self._guests.runtimes:
+            return
+        self._used[kind] += 1
+        if self._each and kind not in self._shelves:
+            self._shelves[kind] = _Shelf(self._each)
+            self._replenish()
+
+    def disuse(self, kind: Kind) -> None:
+        """One version less needs workers of this kind."""
+        self._used[kind] -= 1
+        if self._used[kind] <= 0:
+            del self._used[kind]
+            shelf = self._shelves.pop(kind, None)
+            if shelf is not None:
+                self._end(shelf, len(shelf.blanks))
+
+    async def take(self, kind: Kind) -> Blank:
+        """Return a spare, or a guest that boots now.
+
+        Raises:
+            WorkerEndedError: it did not get ready.
+            errors.UnavailableError: the runtime is not here, or the disk is full.
+        """
+        shelf = self._shelves.get(kind)
+        while shelf is not None and shelf.blanks:
+            blank = shelf.blanks.pop()
+            self._replenish()
+            if not blank.worker.ended:
+                self.taken += 1
+                return blank
+        self.missed += 1
+        if shelf is not None:
+            shelf.missed_at = time.monotonic()
+            shelf.target = min(shelf.target + self._each, self._each * _GROWTH)
+        try:
+            return await self._guests.boot(kind.runtime, kind.profile)
+        finally:
+            self._replenish()
+
+    def shed(self, missing_bytes: int) -> int:
+        """End spares because memory runs short; return how many bytes that gives back, about."""
+        given = 0
+        for shelf in self._shelves.values():
+            shelf.not_before = time.monotonic() + _PAUSE_SECONDS
+            shelf.target = self._each
+            while shelf.blanks and given < missing_bytes:
+                given += self._end(shelf, 1)
+        return given
+
+    def trim(self) -> None:
+        """Do what is due every second or so: replace what was put off, keep fewer once it is calm."""
+        now = time.monotonic()
+        for shelf in self._shelves.values():
+            if shelf.target > self._each and now - shelf.missed_at >= _CALM_SECONDS:
+                shelf.target = self._each
+                self._end(shelf, len(shelf.blanks) - shelf.target)
+        self._replenish()
+
+    async def close(self) -> None:
+        """End all spares and keep none any more."""
+        self._closed = True
+        blanks = [blank for shelf in self._shelves.values() for blank in shelf.blanks]
+        self._shelves.clear()
+        await asyncio.gather(*(blank.worker.kill() for blank in blanks))
+
+    def _replenish(self) -> None:
+        """Boot what lacks, as far as that disturbs nobody: starts that somebody waits for come first."""
+        while self._booting < self._at_once and not self._closed and not self._guests.waited_for:
+            kind = self._most_wanted()
+            if kind is None:
+                return
+            self._booting += 1
+            self._shelves[kind].booting += 1
+            self._tasks.create_task(self._boot(kind, self._shelves[kind]), name=f"spare {kind.runtime}")
+
+    def _most_wanted(self) -> Kind | None:
+        """Return the kind that lacks spares most, None when none does or there is no room for more."""
+        if self.count + self._booting >= self._most:
+            return None
+        now = time.monotonic()
+        lacking = [
+            (len(shelf.blanks) + shelf.booting, -self._used[kind], at, kind)
+            for at, (kind, shelf) in enumerate(self._shelves.items())
+            if len(shelf.blanks) + shelf.booting < shelf.target and now >= shelf.not_before
+        ]
+        return min(lacking)[-1] if lacking and self._room() > 0 else None
+
+    async def _boot(self, kind: Kind, shelf: _Shelf) -> None:
+        try:
+            blank = await self._guests.boot(kind.runtime, kind.profile, spare=True)
+        except errors.FnbusError as error:
+            shelf.not_before = time.monotonic() + _PAUSE_SECONDS
+            log.info("a spare could not be booted: %s", error, extra={"action": "spare_failed", "runtime": kind.runtime})
+        else:
+            if self._closed or self._shelves.get(kind) is not shelf:
+                await blank.worker.kill()
+            else:
+                shelf.blanks.append(blank)
+                blank.worker.on_gone(partial(self._lost, shelf, blank))
+        finally:
+            self._booting -= 1
+            shelf.booting -= 1
+            self._replenish()
+
+    def _lost(self, shelf: _Shelf, blank: Blank) -> None:
+        """A worker that began as a spare has ended; it matters when it still was one."""
+        if blank in shelf.blanks:
+            shelf.blanks.remove(blank)
+            shelf.not_before = time.monotonic() + _PAUSE_SECONDS
+
+    def _end(self, shelf: _Shelf, count: int) -> int:
+        """End spares; return how many bytes that gives back, about."""
+        given = 0
+        for blank in shelf.blanks[: max(count, 0)]:
+            shelf.blanks.remove(blank)
+            given += blank.worker.cell.memory_kib() * 1024
+            blank.worker.kill_soon()
+        return given
