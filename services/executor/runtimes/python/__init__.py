@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
+from services.executor.runtimes.python import building
 
 _HERE = Path(__file__).resolve().parent
 _PROGRAM = _HERE / "guest.py"
@@ -38,9 +39,9 @@ class PythonRuntime:
         )
 
     def build(self, code: Path, entrypoint: str) -> BuildPlan | None:
-        """Return what has to be made before this code can run."""
-        del code, entrypoint
-        return None
+        """Return how pip installs what the code declares; None when it declares nothing or ships it."""
+        interpreter = _interpreter()
+        return building.plan_of(code, entrypoint, interpreter=interpreter, visible=_installation(interpreter))
 
 
 def _interpreter() -> Path:
