@@ -25,6 +25,7 @@ from services.gateway.connection import send_whole
 from services.gateway.dialects.fastfn import executions, health, invoke, jobs, schedules
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, refusal_response
+from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.requests import Origin
 from services.gateway.trust import Trust
 
@@ -41,11 +42,12 @@ type Endpoints = dict[str, dict[str, Handler]]
 """Path template, then method."""
 
 
-def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -> "ControlPlane":
+def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, origin: Origin, admin_token: str) -> "ControlPlane":
     """Return the control plane.
 
     Args:
         plane: what the endpoints work with.
+        tails: the endpoint that is followed.
         ops: answers the operator endpoints.
         origin: tells where a request comes from.
         admin_token: opens the control plane to clients that are not on loopback; empty: nobody else.
@@ -72,7 +74,7 @@ def create_app(*, plane: Plane, ops: OpsApp, origin: Origin, admin_token: str) -
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        routes=[route for path, handlers in endpoints.items() for route in _routes(path, handlers)],
+        routes=[*tails.routes, *(route for path, handlers in endpoints.items() for route in _routes(path, handlers))],
         exception_handlers={HTTPException: _failed, Refusal: _failed, errors.FnbusError: _failed, Exception: _failed},
     )
     return ControlPlane(endpoints=endpoints, app=app, ops=ops, trust=Trust(origin=origin, admin_token=admin_token))

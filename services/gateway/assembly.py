@@ -17,6 +17,7 @@ from services.gateway.calls import Caller
 from services.gateway.catalogue import Catalogue, Executors
 from services.gateway.connection import Connection
 from services.gateway.dialects.fastfn.plane import Plane
+from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
 from services.gateway.metrics import GatewayCollector, Meter
 from services.gateway.requests import Origin
@@ -38,6 +39,7 @@ class Gateway:
     catalogue: Catalogue
     executors: Executors
     caller: Caller
+    tails: Tails
     port: int
     """Where it listens."""
 
@@ -82,8 +84,10 @@ async def start(
         max_body_bytes=settings.max_body_bytes,
         jobs_enabled=settings.jobs_enabled,
     )
+    tails = Tails(bus)
     control = create_app(
         plane=plane,
+        tails=tails,
         ops=OpsApp(service="gateway", readiness=plane.missing, metrics=metrics),
         origin=origin,
         admin_token=settings.admin_token.get_secret_value(),
@@ -116,8 +120,9 @@ async def start(
         )
     )
     await server.start(service)
+    service.stack.callback(tails.close)
     log.info("listening", extra={"action": "listening", "host": settings.http_host, "port": server.bound_port})
-    return Gateway(edge=edge, catalogue=catalogue, executors=executors, caller=caller, port=server.bound_port)
+    return Gateway(edge=edge, catalogue=catalogue, executors=executors, caller=caller, tails=tails, port=server.bound_port)
 
 
 async def _first_catalogue(catalogue: Catalogue) -> None:
