@@ -11,9 +11,14 @@ export { InvalidResponse };
 /** An object with one of these keys describes an answer; any other is the answer. */
 const ENVELOPE = ["status", "statusCode", "headers", "body", "body_base64", "is_base64", "isBase64Encoded", "proxy"];
 
+// Bound now, so that user code that replaces them breaks only what it does itself.
+const { stringify } = JSON;
+const { hasOwn } = Object;
+const { from } = Buffer;
+
 const EMPTY = Buffer.alloc(0);
-const NAMELESS = Buffer.from("[]");
-const JSON_HEAD = Buffer.from('[["content-type","application/json"]]');
+const NAMELESS = from("[]");
+const JSON_HEAD = from('[["content-type","application/json"]]');
 const JSON_TYPE = "application/json";
 const TEXT_TYPE = "text/plain; charset=utf-8";
 const HTML_TYPE = "text/html; charset=utf-8";
@@ -22,8 +27,6 @@ const BINARY = /^(?:image\/(?!svg\+xml)|audio\/|video\/|font\/|application\/(?:o
 const HTML = /^\s*<(?:!doctype html|html|head|body|!--)|^\s*<[a-z][^]*>\s*$/i;
 const BODYLESS = new Set([204, 205, 304]);
 
-const { stringify } = JSON;
-const { hasOwn } = Object;
 
 /**
  * What goes out for a returned value: {status, head, body}, or {status, pairs, contentType, pieces, whole} when it comes in
@@ -43,7 +46,7 @@ export function answerOf(value) {
 /** The head of an answer: its header list, and the content type that its body has by nature when the handler named none. */
 export function headOf(pairs, contentType, naturalType) {
   if (contentType === "" && naturalType !== "") pairs[pairs.length] = ["content-type", naturalType];
-  return pairs.length > 0 ? Buffer.from(stringify(pairs)) : NAMELESS;
+  return pairs.length > 0 ? from(stringify(pairs)) : NAMELESS;
 }
 
 /** The content type of a body whose first piece is known. */
@@ -52,7 +55,7 @@ export function typeOfPiece(piece) {
 }
 
 function fromEnvelope(value) {
-  if (Object.hasOwn(value, "proxy")) throw new InvalidResponse("edge proxy disabled for this function");
+  if (hasOwn(value, "proxy")) throw new InvalidResponse("edge proxy disabled for this function");
   const status = statusIn(value.status !== undefined ? value.status : value.statusCode === undefined ? 200 : value.statusCode);
   const [pairs, contentType] = headerList(value.headers);
   const encoded = value.body_base64;
@@ -97,7 +100,7 @@ function decoded(text) {
   if (typeof text !== "string") throw new InvalidResponse(`a base64 body must be text, not ${typeof text}`);
   const packed = text.replace(/\s+/g, "");
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(packed) || packed.length % 4 !== 0) throw new InvalidResponse("the body is not base64");
-  return Buffer.from(packed, "base64");
+  return from(packed, "base64");
 }
 
 function finish(status, pairs, contentType, value) {
@@ -118,11 +121,11 @@ function written(value, contentType) {
   switch (typeof value) {
     case "string":
       if (contentType !== "" && BINARY.test(contentType)) return [bytesInText(value), contentType];
-      return [Buffer.from(value), HTML.test(value) ? HTML_TYPE : TEXT_TYPE];
+      return [from(value), HTML.test(value) ? HTML_TYPE : TEXT_TYPE];
     case "number":
     case "bigint":
     case "boolean":
-      return [Buffer.from(String(value)), TEXT_TYPE];
+      return [from(String(value)), TEXT_TYPE];
     case "object":
       if (isBytes(value)) return [bytesOf(value), BINARY_TYPE];
       if (Array.isArray(value) && contentType.startsWith("text/csv")) return [csvOf(value), contentType];
@@ -132,11 +135,11 @@ function written(value, contentType) {
 
 /** The bytes that a text of one character per byte stands for (Node's `binary` strings); else its UTF-8. */
 function bytesInText(text) {
-  return /^[\0-\xff]*$/.test(text) ? Buffer.from(text, "latin1") : Buffer.from(text);
+  return /^[\0-\xff]*$/.test(text) ? from(text, "latin1") : from(text);
 }
 
 function jsonOf(value) {
   const text = stringify(value);
   if (text === undefined) throw new TypeError(`a ${typeof value} has no JSON form`);
-  return Buffer.from(text);
+  return from(text);
 }

@@ -9,7 +9,6 @@ import { messageOf, stackOf, statusOf, typeOf } from "./failures.mjs";
 import { bytesOfPiece } from "./pieces.mjs";
 
 const INVALID = Buffer.from('{"error":"invalid runtime response"}');
-const AT_ONCE_BYTES = 1 << 20; // a Response that has more is sent in pieces
 
 // Bound now, so that user code that replaces them breaks only what it does itself.
 const { stringify } = JSON;
@@ -211,11 +210,11 @@ export class Call {
   }
 }
 
-/** What of a body is there without waiting for anything. */
+/** What of a body is there without waiting for anything: all of it, or about a chunk. */
 async function atOnce(pieces) {
   const found = [];
   let size = 0;
-  while (size < AT_ONCE_BYTES) {
+  while (found.length < 2 || size < CHUNK_BYTES) {
     const result = await pieces.nextAtOnce();
     if (result === null) break;
     if (result.done) return { bytes: joined(found, size), done: true };
