@@ -94,10 +94,12 @@ class JetStreamBus:
         if connection.congested:
             await connection.drain()
 
-    def post(self, subject: str, data: bytes, *, traceparent: str = "") -> None:
+    def post(self, subject: str, data: bytes, *, reply: str = "", traceparent: str = "") -> None:
         """Send a message without waiting (`port.Bus.post`): all of one turn of the loop are written at once."""
         try:
-            self._connection.send(subject, data, headers=raw.trace_headers(traceparent) if traceparent else _NO_DATA)
+            self._connection.send(
+                subject, data, reply=reply, headers=raw.trace_headers(traceparent) if traceparent else _NO_DATA
+            )
         except BusDisconnectedError:
             self._dropped += 1
 

@@ -144,10 +144,10 @@ class MemoryBus:
         """Send a message (`port.Bus.publish`)."""
         self._send(Message(subject, data, reply, traceparent))
 
-    def post(self, subject: str, data: bytes, *, traceparent: str = "") -> None:
+    def post(self, subject: str, data: bytes, *, reply: str = "", traceparent: str = "") -> None:
         """Send a message without waiting (`port.Bus.post`)."""
         try:
-            self._send(Message(subject, data, "", traceparent))
+            self._send(Message(subject, data, reply, traceparent))
         except BusDisconnectedError:
             self.dropped += 1
 

@@ -246,7 +246,7 @@ class Bus(Protocol):
         """
         ...
 
-    def post(self, subject: str, data: bytes, *, traceparent: str = "") -> None:
+    def post(self, subject: str, data: bytes, *, reply: str = "", traceparent: str = "") -> None:
         """As `publish`, without waiting: messages are sent in order, many at once.
 
         While the bus is disconnected the message is dropped and counted instead of raising: callers are callbacks and ends

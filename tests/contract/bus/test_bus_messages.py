@@ -82,6 +82,20 @@ async def test_messages_of_one_sender_arrive_in_order_published_or_posted(bus: B
     assert found == list(range(500))
 
 
+async def test_post_carries_a_reply_subject_and_hears_that_nobody_listens(bus: Bus) -> None:
+    found: list[Message] = []
+    inbox = bus.new_inbox()
+    await bus.subscribe("a", found.append)
+    await bus.subscribe(inbox + ".*", found.append)
+    bus.post("a", b"x", reply=inbox + ".1")
+    bus.post("nobody", b"x", reply=inbox + ".2")
+    await eventually(lambda: len(found) == 2)
+    assert {(message.subject, message.reply, message.no_responders) for message in found} == {
+        ("a", inbox + ".1", False),
+        (inbox + ".2", "", True),
+    }
+
+
 async def test_post_carries_traceparent(bus: Bus) -> None:
     found: list[Message] = []
     await bus.subscribe("a", found.append)
