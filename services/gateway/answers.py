@@ -7,7 +7,8 @@ import orjson
 
 from libs.messages import calls
 from libs.messages.calls import FailureCode, ReplyKind
-from services.gateway.calls import Outcome, Trouble
+from services.gateway.outcomes import Outcome, Trouble
+from services.gateway.pieces import Streamed
 
 type AsgiHeaders = list[tuple[bytes, bytes]]
 
@@ -20,6 +21,8 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _CACHED_HEAD_BYTES = 512
 _CACHED_HEADS = 512
+_DEPENDENCIES = "dependencies"
+"""What an executor's message begins with when a version waits for its dependencies."""
 _MIN_STATUS = 200
 _MAX_STATUS = 599
 
@@ -50,13 +53,15 @@ class Failed(NamedTuple):
 
     status: int
     text: str
-    retry: bool = False
-    """Whether trying again may help."""
+    retry: int = 0
+    """Seconds after which trying again may help; 0: it will not."""
+    code: str = ""
+    """For programs, where the text is not enough."""
 
 
 _TROUBLES = {
-    Trouble.NO_RESPONDERS: Failed(503, "runtime unavailable", retry=True),
-    Trouble.DISCONNECTED: Failed(503, "runtime unavailable", retry=True),
+    Trouble.NO_RESPONDERS: Failed(503, "runtime unavailable", retry=1),
+    Trouble.DISCONNECTED: Failed(503, "runtime unavailable", retry=1),
     Trouble.TIMEOUT: Failed(504, "runtime timeout"),
     Trouble.CLIENT_GONE: Failed(CLIENT_GONE, "client closed request"),
     Trouble.MALFORMED: Failed(502, "invalid runtime response"),
@@ -68,21 +73,31 @@ def failure(outcome: Outcome, *, overflow_status: int) -> Failed | None:
     """Return how a call failed, or None when the guest answered."""
     if isinstance(outcome, Trouble):
         return _TROUBLES[outcome]
-    if outcome.kind is ReplyKind.ANSWER:
+    if isinstance(outcome, Streamed):
+        outcome = outcome.reply
+    if outcome.kind is ReplyKind.ANSWER or outcome.kind is ReplyKind.STREAM:
         return None if _MIN_STATUS <= outcome.status <= _MAX_STATUS else Failed(502, "invalid runtime response")
     if outcome.kind is ReplyKind.BUSY:
-        return Failed(overflow_status, "worker pool overflow", retry=True)
-    match outcome.code:
+        return Failed(overflow_status, "worker pool overflow", retry=1)
+    return _without_answer(outcome)
+
+
+def _without_answer(reply: calls.Reply) -> Failed:
+    match reply.code:
         case FailureCode.TIMEOUT:
             return Failed(504, "runtime timeout")
         case FailureCode.INVALID_RESPONSE:
             return Failed(502, "invalid runtime response")
         case FailureCode.TOO_LARGE:
             return Failed(502, "runtime error: response too large")
+        case FailureCode.UNAVAILABLE if reply.message.startswith(_DEPENDENCIES):
+            return Failed(503, reply.message, retry=2, code="dependencies")
         case FailureCode.UNKNOWN_VERSION | FailureCode.UNAVAILABLE:
-            return Failed(503, "runtime unavailable", retry=True)
+            return Failed(503, "runtime unavailable", retry=1)
+        case FailureCode.MEMORY_LIMIT | FailureCode.CPU_LIMIT | FailureCode.PROCESS_LIMIT:
+            return Failed(502, f"runtime error: {reply.message or reply.code.value}", code=reply.code.value)
         case _:
-            return Failed(502, f"runtime error: {outcome.message or outcome.code.value or 'unknown'}")
+            return Failed(502, f"runtime error: {reply.message or reply.code.value or 'unknown'}")
 
 
 def error_body(text: str, request_id: str, **more: Any) -> bytes:
@@ -108,7 +123,7 @@ class Heads:
                 if len(self._known) >= _CACHED_HEADS:
                     self._known.clear()
                 self._known[head] = headers
-        if reply.body and not any(name == b"content-type" for name, _ in headers):
+        if (reply.body or reply.kind is ReplyKind.STREAM) and not any(name == b"content-type" for name, _ in headers):
             return [*headers, _TEXT]
         return headers
 

@@ -19,6 +19,7 @@ from services.gateway.connection import Connection
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
+from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayCollector, Meter
 from services.gateway.requests import Origin
 from services.gateway.settings import GatewaySettings
@@ -54,7 +55,7 @@ async def start(
     """
     catalogue = Catalogue(max_body_bytes=settings.max_body_bytes)
     executors = Executors(clock or SystemClock())
-    caller = Caller(bus, service.tasks)
+    caller = Caller(bus, service.tasks, lost=executors.lost)
     meter = Meter()
     origin = Origin(settings.trusted_proxies)
     for subscription in (await executors.start(bus), await caller.start()):
@@ -97,8 +98,7 @@ async def start(
         caller=caller,
         control=control,
         origin=origin,
-        tracer=tracer,
-        meter=meter,
+        ledger=Ledger(meter=meter, tracer=tracer),
         max_in_flight=settings.max_in_flight,
     )
     await _first_catalogue(catalogue)

@@ -21,6 +21,8 @@ _YIELD_EVERY = 32
 """Entries taken over at a stretch before calls get their turn."""
 _RETRY_SECONDS = 0.5
 HEARTBEAT_EXPIRY_SECONDS = 3.5
+_FORGET_SECONDS = 60.0
+"""How long an executor that was lost is known as such."""
 
 
 class Catalogue:
@@ -107,10 +109,15 @@ class Executors:
 
     def alive(self) -> list[calls.Heartbeat]:
         """Return the last heartbeat of each executor that was heard lately."""
-        oldest = self._clock.monotonic() - HEARTBEAT_EXPIRY_SECONDS
-        for executor in [name for name, (at, _) in self._seen.items() if at < oldest]:
+        now = self._clock.monotonic()
+        for executor in [name for name, (at, _) in self._seen.items() if at < now - _FORGET_SECONDS]:
             del self._seen[executor]
-        return [heartbeat for _, heartbeat in self._seen.values()]
+        return [heartbeat for at, heartbeat in self._seen.values() if at >= now - HEARTBEAT_EXPIRY_SECONDS]
+
+    def lost(self, executor: str) -> bool:
+        """Whether an executor was heard once, is not any more, and has not said that it stops (it finishes its calls first)."""
+        seen = self._seen.get(executor)
+        return seen is not None and seen[0] < self._clock.monotonic() - HEARTBEAT_EXPIRY_SECONDS
 
     def _on_message(self, message: port.Message) -> None:
         try:

@@ -10,73 +10,26 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from libs.messages import calls, heads
-from libs.telemetry import tracing
+from libs.messages import heads
 from libs.telemetry.ops import PATHS, Receive, Scope, Send
-from services.gateway import answers, requests
-from services.gateway.admission import Gate
+from services.gateway import answers, requests, turn
 from services.gateway.answers import Refusal
 from services.gateway.callee import Callee
-from services.gateway.calls import Caller, Outcome
+from services.gateway.calls import Caller
 from services.gateway.connection import send_whole
-from services.gateway.metrics import Meter
+from services.gateway.exchange import Exchange
+from services.gateway.finish import Answer, Finish, refused
+from services.gateway.ledger import Ledger
+from services.gateway.outcomes import CLIENT_LEFT
+from services.gateway.outflow import Outflow
+from services.gateway.pieces import Streamed
+from services.gateway.relay import discard, relay
 from services.gateway.routing import paths
 from services.gateway.routing.table import Match, Table, Verdict
 
 log = logging.getLogger(__name__)
 
 _CONTROL = "/_fn"
-_RETRY_AFTER = (b"retry-after", b"1")
-_WARM = (b"x-fastfn-function-state", b"warm")
-_COLD = (b"x-fastfn-function-state", b"cold")
-_WARMED = (b"x-fastfn-warmed", b"true")
-_WARMING = (b"x-fastfn-warming", b"true")
-_SERVER_ERROR = 500
-_BODILESS = frozenset({204, 205, 304})
-
-
-class _Exchange:
-    """One request and what is known of it so far."""
-
-    __slots__ = (
-        "began",
-        "began_ns",
-        "callee",
-        "headers",
-        "id",
-        "method",
-        "parent",
-        "path",
-        "pattern",
-        "receive",
-        "scope",
-        "send",
-        "trace",
-        "traceparent",
-    )
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.began = time.perf_counter()
-        self.began_ns = 0
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.method: str = scope["method"]
-        self.headers = requests.headers_of(scope["headers"])
-        parent = self.headers.get("traceparent")
-        given = tracing.parse(parent) if isinstance(parent, str) else None
-        self.trace = given.child() if given else tracing.start()
-        self.traceparent = self.trace.header()
-        self.parent = given.span_id if given else ""
-        self.id = ""
-        self.path = ""
-        self.pattern = ""
-        self.callee: Callee | None = None
-
-    async def gone(self) -> None:
-        """Return when the client has gone away, or has been answered."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
 
 
 class Edge:
@@ -89,8 +42,7 @@ class Edge:
         caller: Caller,
         control: Any,
         origin: requests.Origin,
-        tracer: tracing.Tracing,
-        meter: Meter,
+        ledger: Ledger,
         max_in_flight: int,
     ) -> None:
         """Answer calls to what is in `table`; hand `/_fn/*` and operator endpoints to `control` (ASGI)."""
@@ -98,10 +50,9 @@ class Edge:
         self._caller = caller
         self._control = control
         self._origin = origin
-        self._tracer = tracer
-        self._meter = meter
+        self._ledger = ledger
         self._max_in_flight = max_in_flight
-        self._heads = answers.Heads()
+        self._finish = Finish()
         self._given_ids: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,8 +63,8 @@ class Edge:
         if path in PATHS or (path.startswith(_CONTROL) and path[4:5] in ("/", "")):
             await self._control(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
-        if self._tracer.enabled:
+        exchange = Exchange(scope, receive, send)
+        if self._ledger.traced:
             exchange.began_ns = time.time_ns()
         given = requests.sane_request_id(exchange.headers)
         # An id names a call to the executors, so one that is in use here cannot be taken for a second call.
@@ -126,19 +77,19 @@ class Edge:
             if given:
                 self._given_ids.discard(exchange.id)
 
-    async def _answer(self, exchange: _Exchange) -> None:
+    async def _answer(self, exchange: Exchange) -> None:
         try:
             callee, params = self._route(exchange)
             await self._serve(exchange, callee, params)
         except Refusal as refusal:
-            await self._refuse(exchange, refusal)
+            await self._send(exchange, refused(exchange, refusal))
         except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("a call failed in the gateway", extra={"action": "gateway_exception", "request": exchange.id})
-            await self._refuse(exchange, Refusal(500, "gateway exception"))
+            await self._send(exchange, refused(exchange, Refusal(500, "gateway exception")))
 
-    def _route(self, exchange: _Exchange) -> tuple[Callee, Mapping[str, str]]:
+    def _route(self, exchange: Exchange) -> tuple[Callee, Mapping[str, str]]:
         """Find who is called.
 
         Raises:
@@ -156,144 +107,54 @@ class Edge:
         exchange.callee = callee = match.target.owner
         return callee, match.params
 
-    async def _serve(self, exchange: _Exchange, callee: Callee, params: Mapping[str, str]) -> None:
+    async def _serve(self, exchange: Exchange, callee: Callee, params: Mapping[str, str]) -> None:
         gate = callee.gate
         length = requests.content_length(exchange.headers)
         if length > callee.max_body_bytes:
             raise Refusal(413, "payload too large")
         # Asked before the body is read, so that a flood is shed early; entered after, so that a slow sender holds no slot.
         if gate.full or self._caller.in_flight >= self._max_in_flight:
-            raise self._overflow(gate)
+            raise turn.overflow(gate)
         body = await _read_body(exchange, callee.max_body_bytes) if length else b""
         if not gate.enter():
-            raise self._overflow(gate)
+            exchange.waited_ms = await turn.wait(gate, budget_ms=callee.budget_ms, gone=exchange.gone)
+            exchange.queued = True
         try:
-            invocation = self._invocation(exchange, callee, params, body)
-            admitted = time.perf_counter()
+            invocation = exchange.invocation(callee, params, body, origin=self._origin)
+            exchange.admit_ms = (time.perf_counter() - exchange.began) * 1000 - exchange.waited_ms
             outcome = await self._caller.call(callee.subject, invocation, traceparent=exchange.traceparent, gone=exchange.gone)
+            if isinstance(outcome, Streamed):
+                await self._stream(exchange, callee, outcome)
+                return
         finally:
             gate.leave()
-        await self._finish(exchange, callee, outcome, admit_ms=(admitted - exchange.began) * 1000)
+        await self._send(exchange, self._finish.answer(exchange, callee, outcome))
 
-    def _invocation(self, exchange: _Exchange, callee: Callee, params: Mapping[str, str], body: bytes) -> calls.Invocation:
-        scope = exchange.scope
-        query: bytes = scope["query_string"]
-        raw_path: str = scope["raw_path"].decode("latin-1")
-        headers = exchange.headers
-        function = callee.function
-        return calls.Invocation(
-            id=exchange.id,
-            namespace=function.namespace,
-            function=function.name,
-            runtime=function.runtime,
-            version=callee.version.label,
-            digest=callee.version.digest,
-            budget_ms=callee.budget_ms,
-            head=heads.encode(
-                id=exchange.id,
-                method=exchange.method,
-                path=exchange.path,
-                raw_path=f"{raw_path}?{query.decode('latin-1')}" if query else raw_path,
-                query=requests.query_of(query),
-                headers=requests.public(headers),
-                params=dict(params),
-                client={
-                    "ip": self._origin.client_ip(scope["client"], headers),
-                    "ua": requests.first(headers, "user-agent"),
-                },
-                context=callee.context,
-                traceparent=exchange.trace.handler().header(),
-                pinned=callee.pinned,
-            ),
-            body=body,
-        )
+    async def _stream(self, exchange: Exchange, callee: Callee, stream: Streamed) -> None:
+        """Answer piece by piece."""
+        try:
+            answer = self._finish.answer(exchange, callee, stream)
+            if answer.error:
+                await self._send(exchange, answer)
+                return
+            outflow = Outflow(exchange.send)
+            if answer.bodiless:
+                stream.answered = True
+            outflow.begin(answer.status, answer.headers, answer.body, bodiless=answer.bodiless)
+            self._ledger.count(exchange, answer.status)
+            broken = await (discard(stream) if answer.bodiless else relay(stream, outflow))
+        finally:
+            stream.close()
+        if broken:
+            log.info("a streamed answer broke off: %s", broken, extra={"action": "stream_broken", "request": exchange.id})
+        self._ledger.streamed(exchange, answer.status, broken)
 
-    def _overflow(self, gate: Gate) -> Refusal:
-        gate.shed += 1
-        return Refusal(gate.overflow_status, "worker pool overflow", _RETRY_AFTER)
-
-    async def _finish(self, exchange: _Exchange, callee: Callee, outcome: Outcome, *, admit_ms: float) -> None:
-        """Turn what came of the call into an answer."""
-        gate = callee.gate
-        reply = outcome if isinstance(outcome, calls.Reply) else None
-        failed = answers.failure(outcome, overflow_status=gate.overflow_status)
-        headers = self._heads.headers(reply) if reply is not None and failed is None else None
-        if reply is None or failed is not None or headers is None:
-            failed = failed or answers.Failed(502, "invalid runtime response")
-            status, body, retry = failed.status, answers.error_body(failed.text, exchange.id), failed.retry
-            headers = [answers.JSON]
-        else:
-            status, body, retry = reply.status, reply.body, False
-        if status == answers.CLIENT_GONE:
-            self._note(exchange, status, "client closed request")
-            return
-        cold = reply.cold if reply is not None else not gate.warmed
-        headers = [*headers, _COLD if cold else _WARM]
-        if status < _SERVER_ERROR and not gate.warmed and reply is not None:
-            gate.warmed = True
-            headers.append(_WARMED)
-        if status >= _SERVER_ERROR and cold:
-            headers.append(_WARMING)
-            retry = True
-        if retry:
-            headers.append(_RETRY_AFTER)
-        headers.append((b"server-timing", _timing(admit_ms, reply)))
-        if callee.debug_headers:
-            headers += callee.debug_headers
-            headers.append((b"x-fn-request-id", exchange.id.encode()))
-            headers.append((b"x-fn-latency-ms", b"%.1f" % ((time.perf_counter() - exchange.began) * 1000)))
-        await self._send(exchange, status, headers, body)
-        self._note(exchange, status, failed.text if failed else "")
-
-    async def _refuse(self, exchange: _Exchange, refusal: Refusal) -> None:
-        if refusal.status in _BODILESS:
-            await self._send(exchange, refusal.status, list(refusal.headers), b"")
-        else:
-            headers = [answers.JSON, *refusal.headers]
-            await self._send(exchange, refusal.status, headers, answers.error_body(refusal.text, exchange.id, **refusal.more))
-        self._note(exchange, refusal.status, refusal.text)
-
-    async def _send(self, exchange: _Exchange, status: int, headers: answers.AsgiHeaders, body: bytes) -> None:
-        headers.append((b"x-request-id", exchange.id.encode()))
-        headers.append((b"traceparent", exchange.traceparent.encode()))
-        if status in _BODILESS:
-            body = b""
-        if status not in (204, 304):
-            headers.append((b"content-length", b"%d" % len(body)))
-        if exchange.method == "HEAD":
-            body = b""
-        if not send_whole(exchange.send, status, headers, body):
+    async def _send(self, exchange: Exchange, answer: Answer) -> None:
+        status, headers, body = answer.status, answer.headers, answer.body
+        if status != answers.CLIENT_GONE and not send_whole(exchange.send, status, headers, body):
             await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
             await exchange.send({"type": "http.response.body", "body": body})
-
-    def _note(self, exchange: _Exchange, status: int, error: str) -> None:
-        """Count the call and tell its span, after the answer has gone."""
-        self._meter.count(exchange.callee.gate if exchange.callee else None, status, time.perf_counter() - exchange.began)
-        if not self._tracer.enabled:
-            return
-        client = exchange.scope["client"]
-        attributes: dict[str, str | int | float | bool] = {
-            "http.request.method": exchange.method,
-            "http.response.status_code": status,
-            "url.path": exchange.path,
-            "client.address": client[0] if client else "",
-            "fnbus.request_id": exchange.id,
-        }
-        if exchange.pattern:
-            attributes["http.route"] = exchange.pattern
-        if exchange.callee:
-            attributes["faas.name"] = exchange.callee.function.name
-            attributes["fnbus.runtime"] = exchange.callee.function.runtime
-        self._tracer.tell(
-            name=f"{exchange.method} {exchange.pattern}" if exchange.pattern else exchange.method,
-            context=exchange.trace,
-            parent_id=exchange.parent,
-            start_ns=exchange.began_ns,
-            end_ns=time.time_ns(),
-            kind=tracing.SpanKind.SERVER,
-            attributes=attributes,
-            error=(error or f"status {status}") if status >= _SERVER_ERROR else "",
-        )
+        self._ledger.note(exchange, status, answer.error)
 
 
 def _unmatched(match: Match[Callee]) -> Refusal:
@@ -310,18 +171,7 @@ def _unmatched(match: Match[Callee]) -> Refusal:
             return Refusal(404, "not found")
 
 
-def _timing(admit_ms: float, reply: calls.Reply | None) -> bytes:
-    if reply is None:
-        return b"admit;dur=%.2f" % admit_ms
-    return b"admit;dur=%.2f, queue;dur=%.2f, cold;dur=%.2f, run;dur=%.2f" % (
-        admit_ms,
-        reply.queue_us / 1000,
-        reply.cold_us / 1000,
-        reply.run_us / 1000,
-    )
-
-
-async def _read_body(exchange: _Exchange, limit: int) -> bytes:
+async def _read_body(exchange: Exchange, limit: int) -> bytes:
     """Return the whole body.
 
     Raises:
@@ -337,7 +187,7 @@ async def _read_body(exchange: _Exchange, limit: int) -> bytes:
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
     if message["type"] != "http.request":
-        raise Refusal(answers.CLIENT_GONE, "client closed request")
+        raise Refusal(answers.CLIENT_GONE, CLIENT_LEFT)
     if size > limit:
         raise Refusal(413, "payload too large")
     return b"".join(pieces)

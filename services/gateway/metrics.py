@@ -16,12 +16,16 @@ _CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 class Meter:
     """Counts answers and how long they took."""
 
-    __slots__ = ("buckets", "seconds", "unrouted")
+    __slots__ = ("broken", "buckets", "seconds", "streams", "unrouted")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(_BOUNDS) + 1)
         self.seconds = 0.0
         self.unrouted = [0] * len(_CLASSES)
+        self.streams = 0
+        """Streamed answers that are over."""
+        self.broken = 0
+        """Of them, those that broke off."""
 
     def count(self, gate: Gate | None, status: int, seconds: float) -> None:
         """Count one answer.
@@ -29,7 +33,7 @@ class Meter:
         Args:
             gate: of the function that was called; None when no route was found.
             status: HTTP status of the answer.
-            seconds: from the request's head to the end of the answer.
+            seconds: from the request's head to the end of the answer; of a streamed one, to its beginning.
         """
         (gate.statuses if gate is not None else self.unrouted)[status // 100] += 1
         self.buckets[bisect.bisect_left(_BOUNDS, seconds)] += 1
@@ -63,21 +67,29 @@ class GatewayCollector(Collector):
         )
         shed = CounterMetricFamily(
             "fnbus_gateway_shed",
-            "Calls turned away because the function was at its limit.",
+            "Calls turned away because the function was at its limit, or because they waited for too long.",
             labels=("runtime", "function", "version"),
+        )
+        queued = GaugeMetricFamily(
+            "fnbus_gateway_queued", "Calls that wait for a slot of their function.", labels=("runtime", "function", "version")
         )
         for gate in self._gates():
             names = (gate.runtime, gate.function, gate.label)
             for kind, count in zip(_CLASSES, gate.statuses, strict=True):
                 if count:
                     called.add_metric((*names, kind), count)
-            if gate.shed:
-                shed.add_metric(names, gate.shed)
+            if gate.shed or gate.timed_out:
+                shed.add_metric(names, gate.shed + gate.timed_out)
+            if gate.waiting:
+                queued.add_metric(names, gate.waiting)
         for kind, count in zip(_CLASSES, self._meter.unrouted, strict=True):
             if count:
                 called.add_metric(("", "", "", kind), count)
         yield called
         yield shed
+        yield queued
+        yield CounterMetricFamily("fnbus_gateway_streams", "Streamed answers that are over.", self._meter.streams)
+        yield CounterMetricFamily("fnbus_gateway_streams_broken", "Of them, those that broke off.", self._meter.broken)
         yield self._latency()
         yield GaugeMetricFamily("fnbus_gateway_in_flight", "Calls that wait for a reply.", self._in_flight())
         yield GaugeMetricFamily("fnbus_gateway_functions", "Functions in the catalogue.", self._functions())

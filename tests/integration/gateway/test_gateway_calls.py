@@ -163,6 +163,31 @@ async def test_failed_run_has_the_contracts_error(
     assert (response.status_code, response.json()["error"]) == (status, text)
 
 
+@pytest.mark.parametrize(
+    ("reply", "code", "retry"),
+    [
+        (_failure(FailureCode.MEMORY_LIMIT, "memory limit of 128 MB exceeded"), "memory_limit", None),
+        (_failure(FailureCode.UNAVAILABLE, "dependencies are being installed"), "dependencies", "2"),
+        (_failure(FailureCode.CRASH, "the worker exited with 3"), None, None),
+    ],
+)
+async def test_failure_that_programs_should_know_has_a_code(
+    client: httpx.AsyncClient,
+    executor: FakeExecutor,
+    deploy: Deploy,
+    gateway: Gateway,
+    reply: calls.Reply,
+    code: str | None,
+    retry: str | None,
+) -> None:
+    await deploy(function_entry("hello"))
+    assert (await client.get("/hello")).status_code == 200
+    executor.behaviour = lambda _: reply
+    response = await client.get("/hello")
+    assert (response.json().get("code"), response.headers.get("retry-after")) == (code, retry)
+    assert gateway.caller.in_flight == 0
+
+
 async def test_runtime_without_executor_is_unavailable_at_once(
     client: httpx.AsyncClient, deploy: Deploy, gateway: Gateway
 ) -> None:

@@ -11,7 +11,7 @@ from libs.messages import calls
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.testing.fakes import answer
 from services.gateway import answers, requests
-from services.gateway.calls import Outcome, Trouble
+from services.gateway.outcomes import Outcome, Trouble
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -88,6 +88,14 @@ def _failure(code: FailureCode, message: str = "") -> calls.Reply:
         (_failure(FailureCode.INVALID_RESPONSE), 502, "invalid runtime response"),
         (_failure(FailureCode.UNKNOWN_VERSION), 503, "runtime unavailable"),
         (_failure(FailureCode.UNAVAILABLE), 503, "runtime unavailable"),
+        (_failure(FailureCode.UNAVAILABLE, "dependencies are being installed"), 503, "dependencies are being installed"),
+        (
+            _failure(FailureCode.MEMORY_LIMIT, "memory limit of 128 MB exceeded"),
+            502,
+            "runtime error: memory limit of 128 MB exceeded",
+        ),
+        (_failure(FailureCode.CPU_LIMIT), 502, "runtime error: cpu_limit"),
+        (_failure(FailureCode.PROCESS_LIMIT), 502, "runtime error: process_limit"),
         (_failure(FailureCode.TOO_LARGE), 502, "runtime error: response too large"),
         (calls.Reply(kind=ReplyKind.BUSY, executor="e"), 429, "worker pool overflow"),
         (answer(status=42), 502, "invalid runtime response"),

@@ -29,6 +29,7 @@ def health(plane: Plane) -> Handler:
         called = plane.catalogue.gates.called()
         warm = sum(gate.warmed for gate in called)
         shed = sum(gate.shed for gate in called)
+        timed_out = sum(gate.timed_out for gate in called)
         alive = plane.alive()
         missing = plane.missing() or ("" if alive else "no executor is there")
         runtimes = _runtimes(alive)
@@ -46,10 +47,10 @@ def health(plane: Plane) -> Handler:
                     "keep_warm_enabled": 0,
                     "pool_enabled": len(table.names),
                     "pool_active": sum(gate.in_flight for gate in called),
-                    "pool_queued": 0,
-                    "pool_queue_drops": shed,
+                    "pool_queued": sum(gate.waiting for gate in called),
+                    "pool_queue_drops": shed + timed_out,
                     "pool_queue_overflow_drops": shed,
-                    "pool_queue_timeout_drops": 0,
+                    "pool_queue_timeout_drops": timed_out,
                 },
                 "states": [_state(gate) for gate in called[:_MAX_STATES]],
             },
@@ -149,8 +150,8 @@ def _state(gate: Gate) -> dict[str, Any]:
         "worker_pool": {
             "max_workers": gate.limit,
             "active": gate.in_flight,
-            "queued": 0,
-            "queue_drops": {"overflow": gate.shed, "timeout": 0, "total": gate.shed},
+            "queued": gate.waiting,
+            "queue_drops": {"overflow": gate.shed, "timeout": gate.timed_out, "total": gate.shed + gate.timed_out},
         },
     }
 

@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from libs.messages import calls, heads
 from libs.telemetry import tracing
-from services.gateway import answers
-from services.gateway.answers import Refusal
+from services.gateway import answers, turn
 from services.gateway.dialects.fastfn import jobs, submission, targets
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, json_response, read_body
@@ -24,31 +23,36 @@ def invoke(plane: Plane) -> Handler:
 
     async def endpoint(request: Request) -> Response:
         began = time.perf_counter()
+
+        async def gone() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+
         wanted = submission.parse(await read_body(request, limit=plane.max_body_bytes * _JSON_OVERHEAD))
         place = targets.resolve(plane.catalogue.table, wanted, without_route=True)
         given = tracing.parse(request.headers.get("traceparent", ""))
         trace = given.child() if given else tracing.start()
         callee = place.callee
         gate = callee.gate
-        if not gate.enter():
-            gate.shed += 1
-            raise Refusal(gate.overflow_status, "worker pool overflow", (b"retry-after", b"1"))
+        waited_ms = 0.0
+        if queued := not gate.enter():
+            waited_ms = await turn.wait(gate, budget_ms=callee.budget_ms, gone=gone)
         try:
-            outcome = await plane.caller.call(
-                callee.subject,
-                _invocation(wanted, place, trace, client=request.client.host if request.client else ""),
-                traceparent=trace.header(),
+            invocation = _invocation(
+                wanted, place, trace, client=request.client.host if request.client else "", waited_ms=waited_ms
             )
+            outcome = await plane.caller.call(callee.subject, invocation, traceparent=trace.header(), gone=gone)
         finally:
             gate.leave()
         latency = round((time.perf_counter() - began) * 1000, 3)
+        headers = {"x-fastfn-queued": "true"} if queued else {}
         failed = answers.failure(outcome, overflow_status=gate.overflow_status)
         if failed is not None or not isinstance(outcome, calls.Reply):
             failed = failed or answers.Failed(502, "invalid runtime response")
-            return error_response(
-                failed.status, failed.text, headers={"retry-after": "1"} if failed.retry else None, latency_ms=latency
-            )
-        return json_response(_envelope(outcome, place, latency), headers={"traceparent": trace.header()})
+            if failed.retry:
+                headers["retry-after"] = str(failed.retry)
+            return error_response(failed.status, failed.text, headers=headers, latency_ms=latency)
+        return json_response(_envelope(outcome, place, latency), headers=headers | {"traceparent": trace.header()})
 
     return endpoint
 
@@ -64,7 +68,7 @@ def _envelope(reply: calls.Reply, place: targets.Place, latency_ms: float) -> di
 
 
 def _invocation(
-    wanted: submission.Submission, place: targets.Place, trace: tracing.TraceContext, *, client: str
+    wanted: submission.Submission, place: targets.Place, trace: tracing.TraceContext, *, client: str, waited_ms: float
 ) -> calls.Invocation:
     callee = place.callee
     function = callee.function
@@ -76,7 +80,7 @@ def _invocation(
         runtime=function.runtime,
         version=callee.version.label,
         digest=callee.version.digest,
-        budget_ms=callee.budget_ms,
+        budget_ms=max(1, callee.budget_ms - int(waited_ms)),
         head=heads.encode(
             id=request_id,
             method=wanted.method,

@@ -124,7 +124,7 @@ def result(plane: Plane) -> Handler:
                 max_attempts=job.max_attempts,
                 retry_delay_ms=job.retry_delay_ms,
             )
-        body = await plane.caller.body(found.body, found.body_ref)
+        body = await plane.caller.bodies.get(found.body_ref) if found.body_ref else found.body
         return json_response(
             {"id": job.id, "status": found.status, "headers": head_of(found.head), "latency_ms": found.latency_ms}
             | text_or_base64(body)
