@@ -6,12 +6,14 @@ more than one part is in memory.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections import Counter
 from pathlib import Path
 
 from libs import errors
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 _FETCHES = 2
 """One, and another when what came was not what was asked for."""
 _AT_ONCE = 2
+_GONE = ".gone-"
 
 
 class BadLayerError(errors.PermanentError):
@@ -52,6 +55,7 @@ class Layers:
         self._platform = platform
         self._max_bytes = max_bytes
         self._known: dict[str, Path] = {}
+        self._uses: Counter[str] = Counter()
         self._fetching: dict[str, asyncio.Task[Path | errors.FnbusError]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -75,17 +79,36 @@ class Layers:
         if key and key not in self._known:
             self._fetch_of(key)
 
-    async def keep(self, keys: Collection[str]) -> int:
-        """Remove the layers of this machine that are not one of these; return how many went."""
-        stale = await asyncio.to_thread(_others, self._folder, {*keys, *self._fetching})
-        for key in stale:
-            self._known.pop(key, None)
-        await asyncio.to_thread(_remove, self._folder, stale)
-        if stale:
-            log.info(
-                "removed %d layers that nothing uses", len(stale), extra={"action": "layers_removed", "removed": len(stale)}
-            )
-        return len(stale)
+    def use(self, key: str) -> None:
+        """Note that a version needs a layer, and begin to fetch it; an empty key is no layer."""
+        if key:
+            self._uses[key] += 1
+            self.prefetch(key)
+
+    def disuse(self, key: str) -> None:
+        """Note that a version that needed a layer has gone; what nobody needs any more is removed from this machine."""
+        if not key:
+            return
+        self._uses[key] -= 1
+        if self._uses[key] <= 0:
+            del self._uses[key]
+            self._hide(key)
+            self._tasks.create_task(asyncio.to_thread(_sweep, self._folder), name=f"layer {key[:12]} goes")
+
+    async def tidy(self) -> None:
+        """Remove what an earlier run of this executor has left and no version needs. Called once all versions are known."""
+        for key in await asyncio.to_thread(_kept, self._folder):
+            if key not in self._uses:
+                self._hide(key)
+        await asyncio.to_thread(_sweep, self._folder)
+
+    def _hide(self, key: str) -> None:
+        """Take a layer out of sight at once, so that nobody finds half of it; `_sweep` removes it."""
+        if key in self._fetching:
+            return
+        self._known.pop(key, None)
+        with contextlib.suppress(OSError):
+            os.rename(self._folder / key, self._folder / f"{_GONE}{key}-{secrets.token_hex(4)}")
 
     def _fetch_of(self, key: str) -> "asyncio.Task[Path | errors.FnbusError]":
         """Return the one fetch of a layer, a task of its own: a caller who gives up does not take it away from others."""
@@ -196,19 +219,14 @@ def _drop(beside: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
 
 
-def _others(folder: Path, keys: set[str]) -> list[str]:
+def _kept(folder: Path) -> list[str]:
     try:
-        return [each.name for each in folder.iterdir() if not each.name.startswith(".") and each.name not in keys]
-    except FileNotFoundError:
+        return [each.name for each in folder.iterdir() if not each.name.startswith(".")]
+    except OSError:
         return []
 
 
-def _remove(folder: Path, names: Collection[str]) -> None:
-    for name in names:
-        # Out of sight at once, so that nobody finds half of it.
-        gone = folder / f".gone-{name}"
-        try:
-            os.rename(folder / name, gone)
-        except OSError:
-            continue
-        shutil.rmtree(gone, ignore_errors=True)
+def _sweep(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for each in folder.glob(f"{_GONE}*"):
+            shutil.rmtree(each, ignore_errors=True)
