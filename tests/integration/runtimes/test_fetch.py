@@ -195,8 +195,10 @@ def test_a_stream_may_be_waited_for_as_well(bench: Bench) -> None:
 
 
 def test_a_rejection_that_nobody_handles_ends_the_call_that_runs(bench: Bench) -> None:
-    source = "export const handler = (event) => event.query.ok ? 'ok' : never();\n"
+    source = (
+        "export const handler = (event) => event.query.ok ? 'ok' : never();\n"
         "const never = () => { Promise.reject(new Error('aside')); return new Promise(() => {}); };\n"
+    )
     guest = bench.loaded(module(source))
     assert guest.call(query={}).failure["message"] == "aside"
     assert guest.call(query={"ok": "1"}).text == "ok"
