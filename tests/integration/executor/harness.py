@@ -13,7 +13,7 @@ from libs.clock import SystemClock
 from libs.lifecycle import Service
 from libs.messages import bundles, codec, subjects
 from libs.messages.calls import CancelInvocation, Heartbeat, Invocation, Reply
-from libs.messages.catalog import Bundle, BundleFile, FunctionEntry, Policy, VersionEntry
+from libs.messages.catalog import Bundle, BundleFile, FunctionEntry, Limits, Policy, VersionEntry
 from libs.messages.executions import Execution, ExecutionBatch
 from libs.messages.jobs import ClaimedJobs, ClaimJobs, JobEvent, Outcome, OutcomesRecorded, RecordOutcomes
 from libs.secrets import KeyRing
@@ -64,6 +64,7 @@ class Platform:
         self.heartbeats: list[Heartbeat] = []
         self.sandbox: Sandbox = ProcessSandbox()
         self.runtimes: Mapping[str, Runtime] = {script: ScriptedRuntime(script) for script in SCRIPTS}
+        self.budget_ms = int(PATIENCE * 1000)
         self.bus: Bus
         self.executor: Executor
         self.service: Service
@@ -99,6 +100,7 @@ class Platform:
         files: Mapping[str, bytes] | None = None,
         env_sealed: bytes = b"",
         policy: Policy | None = None,
+        limits: Limits | None = None,
         entrypoint: str = "handler.py",
         wait: bool = True,
     ) -> VersionEntry:
@@ -121,6 +123,7 @@ class Platform:
             entrypoint=entrypoint,
             env_sealed=env_sealed,
             policy=policy or Policy(),
+            limits=limits or Limits(),
         )
         await self.publish(name, runtime, version)
         if wait:
@@ -146,7 +149,7 @@ class Platform:
             "runtime": "well",
             "version": "default",
             "digest": version.digest,
-            "budget_ms": int(PATIENCE * 1000),
+            "budget_ms": self.budget_ms,
             "head": b"{}",
             "body": body,
         }

@@ -12,23 +12,38 @@ import sys
 import time
 
 HEADER = struct.Struct(">IBBHIIII")
-READY, LOAD, LOADED, CALL, ANSWER, ERROR = 1, 2, 3, 4, 5, 6
+READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+BACKGROUND = 2
+WINDOW = 8
 KEPT: list[bytearray] = []
 
 
-def frame(kind: int, *, call: int = 0, status: int = 0, head: bytes = b"", body: bytes = b"") -> bytes:
+def frame(kind: int, *, call: int = 0, status: int = 0, head: bytes = b"", body: bytes = b"", flags: int = 0) -> bytes:
     """Return a frame's bytes."""
-    return HEADER.pack(20 + len(head) + len(body), kind, 0, status, call, len(head), 7, 8) + head + body
+    return HEADER.pack(20 + len(head) + len(body), kind, flags, status, call, len(head), 7, 8) + head + body
 
 
-def read(peer: socket.socket) -> tuple[int, int, bytes, bytes]:
-    """Return type, call, head and body of the next frame; end with the connection."""
+def read(peer: socket.socket) -> tuple[int, int, int, bytes, bytes]:
+    """Return type, call, status, head and body of the next frame; end with the connection."""
     fixed = peer.recv(HEADER.size, socket.MSG_WAITALL)
     if len(fixed) < HEADER.size:
         sys.exit(0)
-    length, kind, _, _, call, head, _, _ = HEADER.unpack(fixed)
+    length, kind, _, status, call, head, _, _ = HEADER.unpack(fixed)
     rest = peer.recv(length - 20, socket.MSG_WAITALL) if length > 20 else b""
-    return kind, call, rest[:head], rest[head:]
+    return kind, call, status, rest[:head], rest[head:]
+
+
+def stream(peer: socket.socket, call: int, count: int, size: int = 4) -> None:
+    """Begin a streamed answer and send so many pieces, as credit comes; the first one goes with the start."""
+    peer.sendall(frame(START, call=call, status=200, head=b"[]", body=b"0" * size))
+    room = WINDOW
+    for number in range(1, count):
+        if not room:
+            _, _, granted, _, _ = read(peer)
+            room += granted
+        peer.sendall(frame(CHUNK, call=call, body=b"%d" % (number % 10) * size))
+        room -= 1
+    # What was granted and not used lies in the socket still: it is read with the next call.
 
 
 def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # noqa: C901  a list of tricks
@@ -87,6 +102,34 @@ def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # n
         case ["error", code]:
             reason = b'{"code":"%s","type":"ValueError","message":"no","stack":"at line 1"}' % code.encode()
             peer.sendall(frame(ERROR, call=call, status=500, head=reason, body=b'{"error":"no"}'))
+        case ["stream", count, size]:
+            stream(peer, call, int(count), int(size))
+            peer.sendall(frame(END, call=call))
+        case ["stream-and-fail", count]:
+            stream(peer, call, int(count))
+            reason = b'{"code":"handler_error","type":"ValueError","message":"late","stack":""}'
+            peer.sendall(frame(ERROR, call=call, status=500, head=reason))
+        case ["stream-and-exit", count]:
+            stream(peer, call, int(count))
+            os._exit(3)
+        case ["stream-and-hang"]:
+            stream(peer, call, 1)
+            time.sleep(1000)
+        case ["flood"]:
+            peer.sendall(frame(START, call=call, status=200, head=b"[]"))
+            while True:
+                peer.sendall(frame(CHUNK, call=call, body=b"x"))
+        case ["chunk-without-start"]:
+            peer.sendall(frame(CHUNK, call=call, body=b"x"))
+        case ["start-twice"]:
+            peer.sendall(frame(START, call=call, status=200) * 2)
+        case ["background", seconds, path]:
+            peer.sendall(frame(ANSWER, call=call, status=200, head=head, body=b"answered", flags=BACKGROUND))
+            time.sleep(float(seconds))
+            open(path, "w").close()
+            peer.sendall(frame(END, call=call))
+        case ["head", size]:
+            peer.sendall(frame(ANSWER, call=call, status=200, head=b"h" * int(size)))
         case ["pid"]:
             peer.sendall(frame(ANSWER, call=call, status=200, body=str(os.getpid()).encode()))
         case _:
@@ -108,7 +151,7 @@ def main() -> None:
         time.sleep(1000)
     peer.sendall(frame(READY))
     while True:
-        kind, call, head, body = read(peer)
+        kind, call, _, head, body = read(peer)
         if kind == CALL:
             obey(peer, call, head, body)
         elif kind == LOAD and script == "load-hangs":

@@ -14,9 +14,9 @@ from libs import errors
 from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
 from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import FrameType
+from services.executor.frames import WINDOW, FrameType
 from services.executor.output import KEPT_BYTES
-from services.executor.process import WorkerEndedError
+from services.executor.process import Stage, WorkerEndedError
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.choice import probe
 from services.executor.sandbox.process import ProcessSandbox
@@ -106,12 +106,36 @@ async def test_worker_tells_how_it_ended_when_it_crashes(caller: Caller, body: b
     assert await caller.crash(body) == text
 
 
-@pytest.mark.parametrize("body", [b"garbage", b"other", b"close", b"huge"])
+@pytest.mark.parametrize("body", [b"garbage", b"other", b"close", b"huge", b"flood", b"chunk-without-start", b"start-twice"])
 async def test_worker_is_killed_when_it_breaks_the_protocol(caller: Caller, body: bytes) -> None:
     pid = caller.worker.pid
     assert (await caller.crash(body)).startswith("worker was ended: ")
     assert gone(pid)
     assert caller.worker.too_large == (body == b"huge")
+
+
+async def test_worker_sends_no_more_pieces_than_it_has_credit_for(caller: Caller) -> None:
+    caller.send(b"stream 20 4")
+    await eventually(lambda: len(caller.answers) == 1 + WINDOW, within=PATIENCE)
+    assert not caller.worker.has_credit
+    caller.worker.credit(2)
+    await eventually(lambda: len(caller.answers) == 1 + WINDOW + 2, within=PATIENCE)
+    assert caller.worker.stage is Stage.STREAMING
+    caller.worker.credit(20)
+    await eventually(lambda: caller.worker.stage is Stage.NONE, within=PATIENCE)
+    kinds = [frame.type for frame, _ in caller.answers]
+    assert kinds == [FrameType.START, *[FrameType.CHUNK] * 19, FrameType.END]
+    caller.answers.clear()
+    frame, _ = await caller.ask(b"after")
+    assert frame.body == b"after"
+
+
+async def test_worker_is_busy_while_the_handler_goes_on_after_its_answer(caller: Caller) -> None:
+    frame, _ = await caller.ask(b"background 0.2 /dev/null")
+    assert frame.body == b"answered"
+    assert caller.worker.busy
+    await eventually(lambda: not caller.worker.busy, within=PATIENCE)
+    assert caller.answers[-1][0].type == FrameType.END
 
 
 async def test_worker_is_killed_when_it_answers_twice(caller: Caller) -> None:
