@@ -90,25 +90,6 @@ def test_calls_that_come_together_are_answered_one_by_one(bench: Bench) -> None:
     assert [(answer.call, answer.json()["hello"]) for answer in answers] == [(11, "11"), (12, "12"), (13, "13")]
 
 
-def test_an_answer_tells_cpu_time_and_peak_memory(bench: Bench) -> None:
-    sources: Sources = {
-        "python": (
-            "kept = []\ndef handler(event):\n    kept.append(bytearray(b'x') * 50_000_000)\n    return sum(range(300_000))\n"
-        ),
-        "node": (
-            "const kept = [];\nexports.handler = () => { kept.push(Buffer.alloc(50_000_000, 'x'));"
-            " let n = 0; for (let i = 0; i < 3e6; i++) n += i; return n; };\n"
-        ),
-        "deno": (
-            "const kept = [];\nexport const handler = () => { kept.push(new Uint8Array(50_000_000).fill(7));"
-            " let n = 0; for (let i = 0; i < 3e6; i++) n += i; return n; };\n"
-        ),
-    }
-    answer = bench.loaded(sources).call()
-    assert answer.cpu_us > 500
-    assert 50_000 < answer.peak_kib < 1_000_000
-
-
 def test_a_guest_ends_when_its_descriptor_is_closed_whatever_it_left_running(bench: Bench) -> None:
     sources: Sources = {
         "python": (

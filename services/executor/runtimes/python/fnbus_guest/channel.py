@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix  # what `os` is made of: a worker is ready before it has imported that
 from _struct import Struct  # the C module alone; `struct` is a file more to open at each start
 
 type Frame = tuple[int, int, int, bytes, bytes]
@@ -36,15 +36,15 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         """Take `descriptor` over: programs that user code starts do not inherit it, and forks of the worker lose it."""
-        os.set_inheritable(descriptor, False)  # noqa: FBT003  it takes no keyword
-        os.set_blocking(descriptor, True)
+        posix.set_inheritable(descriptor, False)  # noqa: FBT003  it takes no keyword
+        posix.set_blocking(descriptor, True)
         self._descriptor = descriptor
         self._rest = b""
         self._kept: list[Frame] = []
-        os.register_at_fork(after_in_child=self._leave)
+        posix.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
-        os.close(self._descriptor)
+        posix.close(self._descriptor)
         self._descriptor = -1
 
     def fileno(self) -> int:
@@ -78,7 +78,7 @@ class Channel:
         return bool(self._rest)
 
     def _next(self) -> Frame | None:
-        data: bytes | bytearray = self._rest or os.read(self._descriptor, _READ_SIZE)
+        data: bytes | bytearray = self._rest or posix.read(self._descriptor, _READ_SIZE)
         size = len(data)
         if size < _HEADER.size or size != _LENGTH_SIZE + int.from_bytes(data[:4]):
             whole = self._gather(bytearray(data))
@@ -94,7 +94,7 @@ class Channel:
     def _gather(self, data: bytearray) -> bytearray | None:
         """Read on until `data` holds a whole frame; keep what is more than one for the next time."""
         while len(data) < _LENGTH_SIZE:
-            piece = os.read(self._descriptor, _READ_SIZE)
+            piece = posix.read(self._descriptor, _READ_SIZE)
             if not piece:
                 return None
             data += piece
@@ -104,7 +104,7 @@ class Channel:
             data += bytes(wanted - have)
             with memoryview(data) as view:
                 while have < wanted:
-                    read = os.readv(self._descriptor, [view[have:]])
+                    read = posix.readv(self._descriptor, [view[have:]])
                     if read == 0:
                         return None
                     have += read
@@ -119,26 +119,24 @@ class Channel:
         status: int,
         head: bytes,
         body: bytes | memoryview = b"",
-        cpu_us: int = 0,
-        peak_kib: int = 0,
         flags: int = 0,
     ) -> None:
-        """Write one frame.
+        """Write one frame; what the call used is not said, since the executor takes the kernel's word for it.
 
         Raises:
             OSError: the executor has gone, or this process is a fork of the worker.
         """
-        header = _HEADER.pack(_FIXED_SIZE + len(head) + len(body), kind, flags, status, call, len(head), cpu_us, peak_kib)
+        header = _HEADER.pack(_FIXED_SIZE + len(head) + len(body), kind, flags, status, call, len(head), 0, 0)
         if len(body) < _JOIN_BELOW:
             data = b"".join((header, head, body))
-            written = os.write(self._descriptor, data)
+            written = posix.write(self._descriptor, data)
             if written == len(data):
                 return
             parts = [memoryview(data)[written:]]
         else:
             parts = [memoryview(header), memoryview(head), memoryview(body)]
         while parts:
-            written = os.writev(self._descriptor, parts)
+            written = posix.writev(self._descriptor, parts)
             while parts and written >= len(parts[0]):
                 written -= len(parts[0])
                 del parts[0]

@@ -14,12 +14,10 @@ from .eventloop import EventLoop  # noqa: TID252
 from .headers import InvalidResponseError  # noqa: TID252
 from .jsontext import dumps, loads  # noqa: TID252
 from .loading import load  # noqa: TID252
-from .memory import Memory  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from resource import struct_rusage
     from typing import Any
 
 _INVALID = b'{"error":"invalid runtime response"}'
@@ -33,7 +31,6 @@ class Guest:
         self._root = ""
         self._handler: styles.Handler | None = None
         self._loop = EventLoop()
-        self._memory = Memory()
 
     def serve(self) -> None:
         """Answer frames until there are no more.
@@ -42,7 +39,6 @@ class Guest:
             OSError: the executor went away in the middle.
         """
         channel = self._channel
-        channel.send(frames.READY, 0, 0, dumps({"protocol": 1, "runtime": "python", "version": sys.version.partition(" ")[0]}))
         while (frame := channel.receive()) is not None:
             kind, call, _, head, body = frame
             if kind == frames.CALL:
@@ -78,7 +74,7 @@ class Guest:
         self._channel.send(frames.LOADED, 0, 0, b"")
 
     def _call(self, call: int, request: bytes, content: bytes) -> None:
-        before = getrusage(RUSAGE_SELF)
+        waited = getrusage(RUSAGE_SELF).ru_nvcsw
         handler = self._handler
         try:
             if handler is None:
@@ -87,36 +83,36 @@ class Guest:
             if type(value) is not dict and hasattr(value, "__await__"):
                 value = self._loop.run(value)
         except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
-            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), before)
+            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), waited)
             return
         after = None
         if isinstance(value, Unfinished):
             value, after = value.value, value.after
-        answer = self._answer(call, value, before)
+        answer = self._answer(call, value, waited)
         if answer is None:
             return
         flags = frames.BACKGROUND if after is not None else 0
         if isinstance(answer, Flow):
-            if not self._stream(call, answer, before):
+            if not self._stream(call, answer, waited):
                 return
-            self._send(frames.END, call, 0, b"", b"", before, flags)
+            self._send(frames.END, call, 0, b"", b"", waited, flags)
         else:
-            self._send(frames.ANSWER, call, *answer, before, flags)
+            self._send(frames.ANSWER, call, *answer, waited, flags)
         if after is not None:
-            self._go_on(call, after, before)
+            self._go_on(call, after, waited)
 
-    def _answer(self, call: int, value: Any, before: struct_rusage) -> Answer | Flow | None:
+    def _answer(self, call: int, value: Any, waited: int) -> Answer | Flow | None:
         """Return what goes out for a returned value; None when that is an error, which has been sent then."""
         try:
             return answer_of(value)
         except InvalidResponseError as error:
-            self._fail(call, "invalid_response", 502, error, str(error), before)
+            self._fail(call, "invalid_response", 502, error, str(error), waited)
         except Exception as error:  # noqa: BLE001  values of user code may raise anything while they are written
             message = f"the handler's answer cannot be written: {failures.message_of(error)}"
-            self._fail(call, "handler_error", 500, error, message, before)
+            self._fail(call, "handler_error", 500, error, message, waited)
         return None
 
-    def _stream(self, call: int, flow: Flow, before: struct_rusage) -> bool:
+    def _stream(self, call: int, flow: Flow, waited: int) -> bool:
         """Send a streamed answer up to its end; False when it failed, and its error has been sent."""
         from .streaming import Stream  # noqa: TID252
 
@@ -126,24 +122,22 @@ class Guest:
         except frames.Gone:
             raise
         except InvalidResponseError as error:
-            self._fail(call, "invalid_response", 502, error, str(error), before)
+            self._fail(call, "invalid_response", 502, error, str(error), waited)
             return False
         except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
-            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), before)
+            self._fail(call, "handler_error", failures.status_of(error), error, failures.message_of(error), waited)
             return False
         return True
 
-    def _go_on(self, call: int, after: Awaitable[Any], before: struct_rusage) -> None:
+    def _go_on(self, call: int, after: Awaitable[Any], waited: int) -> None:
         """Run what the handler left for after its answer; its failure is for the function's log."""
         try:
             self._loop.run(after)
         except BaseException as error:  # noqa: BLE001  whatever user code raises has to be told somewhere
             failures.report(error, self._root)
-        self._send(frames.END, call, 0, b"", b"", before)
+        self._send(frames.END, call, 0, b"", b"", waited)
 
-    def _fail(
-        self, call: int, code: str, status: int, error: BaseException, message: str, before: struct_rusage | None = None
-    ) -> None:
+    def _fail(self, call: int, code: str, status: int, error: BaseException, message: str, waited: int | None = None) -> None:
         head = {
             "code": code,
             "type": type(error).__name__,
@@ -151,24 +145,18 @@ class Guest:
             "stack": failures.stack_of(error, self._root),
         }
         body = _INVALID if code == "invalid_response" else dumps({"error": message})
-        self._send(frames.ERROR, call, status, dumps(head), body, before)
+        self._send(frames.ERROR, call, status, dumps(head), body, waited)
 
-    def _send(
-        self, kind: int, call: int, status: int, head: bytes, body: bytes, before: struct_rusage | None, flags: int = 0
-    ) -> None:
+    def _send(self, kind: int, call: int, status: int, head: bytes, body: bytes, waited: int | None, flags: int = 0) -> None:
         """Answer, and say what was used since `before`."""
         failures.flush()
-        used = getrusage(RUSAGE_SELF)
-        cpu_us = 0
-        if before is not None:
-            cpu_us = int((used.ru_utime - before.ru_utime + used.ru_stime - before.ru_stime) * 1_000_000)
-            if used.ru_nvcsw == before.ru_nvcsw:
-                flags |= frames.COMPUTED
-        self._channel.send(kind, call, status, head, body, cpu_us, self._memory.peak(used), flags)
+        if getrusage(RUSAGE_SELF).ru_nvcsw == waited:
+            flags |= frames.COMPUTED
+        self._channel.send(kind, call, status, head, body, flags)
 
 
-def main(descriptor: int) -> None:
-    """Serve on `descriptor` and end the process with it, whatever threads user code has left running."""
+def main(channel: frames.Channel) -> None:
+    """Serve on `channel` and end the process with it, whatever threads user code has left running."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -176,7 +164,7 @@ def main(descriptor: int) -> None:
         if stream is not None:  # pyright: ignore[reportUnnecessaryComparison]  it is, when the descriptor was closed
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     try:  # noqa: SIM105  `contextlib` costs an import
-        Guest(frames.Channel(descriptor)).serve()
+        Guest(channel).serve()
     except (OSError, KeyboardInterrupt):
         pass  # the executor went away; there is nobody to tell
     failures.flush()
