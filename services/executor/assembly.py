@@ -12,7 +12,7 @@ from libs.clock import Clock
 from libs.lifecycle import Service
 from libs.secrets import KeyRing
 from libs.telemetry.tracing import Tracing
-from services.executor import boot, guests
+from services.executor import boot, building, guests
 from services.executor.bodies import Bodies
 from services.executor.boot import Boot
 from services.executor.bundles import Bundles
@@ -109,15 +109,27 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     bundles = Bundles(store=parts.bundles, folder=parts.state / "bundles", tasks=tasks)
     records = Records(bus=bus, executor=parts.executor)
     logs = LiveLogs(bus=bus, executor=parts.executor)
+    site = building.Site(
+        executor=parts.executor,
+        bus=bus,
+        bundles=bundles,
+        runtimes=parts.runtimes,
+        isolation=parts.sandbox.name,
+        state=parts.state,
+        settings=chosen,
+    )
+    layers = await building.start(service, site)
 
     def on_new(known: Known) -> None:
         if known.key.runtime in parts.runtimes:
             bundles.prefetch(known.version.bundle)
+            layers.use(known.version.layer)
             spares.use(Kind(known.key.runtime, of_version(known.version)))
             dispatch.warm(known)
 
     def on_gone(known: Known) -> None:
         dispatch.pool.retire(known.key)
+        layers.disuse(known.version.layer)
         spares.disuse(Kind(known.key.runtime, of_version(known.version)))
 
     catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone)
@@ -140,7 +152,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         at_once=cores,
         room=lambda: dispatch.pool.room_bytes,
     )
-    watchdog = Watchdog(on_pressure=lambda missing: dispatch.relieve(missing))
+    watchdog = Watchdog(on_pressure=relieve, headroom=parts.sandbox.headroom_bytes)
     dispatch = Dispatch(
         spares=spares,
         tasks=tasks,
@@ -158,6 +170,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             spares=spares,
             watchdog=watchdog,
             bundles=bundles,
+            layers=layers,
             keys=parts.keys,
             bounds=boot.Bounds(load_seconds=chosen.load_seconds, max_body_bytes=chosen.max_body_bytes),
         ),
@@ -197,6 +210,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     )
     async with asyncio.timeout(_CATALOG_SECONDS):
         await catalogue.complete.wait()
+    await layers.tidy()
     await calls.start(names)
     if chosen.job_slots:
         await jobs.start(names)

@@ -14,7 +14,7 @@ import orjson
 from libs import errors
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.secrets import KeyRing
-from services.executor import runs
+from services.executor import runs, unbuilt
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Known
 from services.executor.frames import FrameType
@@ -92,6 +92,9 @@ class Boot:
         """
         if known is None:
             raise StartError(_failure(FailureCode.UNKNOWN_VERSION, "the version was removed"))
+        refused = unbuilt.refusal(known.version.resolution)
+        if refused is not None:
+            raise StartError(refused)
         try:
             return await self._start(known)
         except StartError:
