@@ -32,7 +32,8 @@ async def isolation(state: Path) -> tuple[str, str]:
         sandbox = await choice.probe(state)
     except errors.UnavailableError as error:
         return "process", str(error)
-    return sandbox.name, ""
+    sandbox.close()
+    return sandbox.features, ""
 
 
 async def _probe(runtime: Runtime) -> Language:

@@ -127,6 +127,9 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             spares.use(Kind(known.key.runtime, of_version(known.version)))
             dispatch.warm(known)
 
+    def relieve(missing_bytes: int) -> None:
+        dispatch.relieve(missing_bytes)
+
     def on_gone(known: Known) -> None:
         dispatch.pool.retire(known.key)
         layers.disuse(known.version.layer)

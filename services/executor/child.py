@@ -26,6 +26,7 @@ class Child:
         self._sandbox = sandbox
         self._on_dead = on_dead
         self._process: subprocess.Popen[bytes] | None = None
+        self._profile: Profile | None = None
         self._pidfd = -1
         self._info = b""
         self._info_fd = -1
@@ -55,6 +56,7 @@ class Child:
         Raises:
             OSError: it could not be started.
         """
+        self._profile = profile
         self._info_fd, info_write = os.pipe()
         os.set_blocking(self._info_fd, False)
         stdout, stderr = output
@@ -88,7 +90,7 @@ class Child:
             OSError: it has ended.
         """
         self._read_info()
-        return self._sandbox.enter(self.pid, self._info)
+        return self._sandbox.enter(self.pid, self._info, profile=self._profile)
 
     def kill(self) -> None:
         """Send SIGKILL to all of it; `on_dead` tells when that is done."""

@@ -40,6 +40,7 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
     _allow_open_files()
     state = (chosen.data_dir / "executor").absolute()
     sandbox = await choose(chosen.isolation, state=state)
+    service.stack.callback(sandbox.close)
     runtimes = await present(installed.runtimes())
     tracer = tracing.connect(service="executor", endpoint=chosen.otlp_endpoint, replica=name)
     service.stack.callback(tracer.close)
@@ -73,8 +74,8 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
         "runs %s, at most %d workers, isolation: %s",
         ", ".join(runtimes) or "nothing",
         parts.max_workers,
-        sandbox.name,
-        extra={"action": "executor_ready", "executor": name, "isolation": sandbox.name},
+        sandbox.features,
+        extra={"action": "executor_ready", "executor": name, "isolation": sandbox.name, "features": sandbox.features},
     )
 
 

@@ -124,12 +124,13 @@ class Sandbox(Protocol):
         """
         ...
 
-    def enter(self, pid: int, info: bytes) -> Cell:
+    def enter(self, pid: int, info: bytes, *, profile: Profile | None = None) -> Cell:
         """Return the cell of a worker whose guest has said that it is ready.
 
         Args:
             pid: the process that was started.
             info: what was written to `info_fd`.
+            profile: the walls that it was launched with; None: nothing that has to be done for them now.
 
         Raises:
             OSError: it has ended.

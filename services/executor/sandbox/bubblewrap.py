@@ -16,9 +16,10 @@ from pathlib import Path
 
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
-from services.executor.sandbox import base, procfs, seccomp
+from services.executor.sandbox import base, gate, procfs, seccomp
 from services.executor.sandbox.cells import WorkerCell
 from services.executor.sandbox.cgroups import Group, Groups
+from services.executor.sandbox.gate import Gate
 from services.executor.sandbox.users import Users
 
 CODE_ROOT = "/fn"
@@ -61,6 +62,7 @@ class Bubblewrap:
         self._etc_folder = etc
         self._means = means or Means()
         self._users = self._means.users if self._means.setpriv else None
+        self._gate = Gate(enter_users=self._users is None)
         self._known_users: set[int] = set()
         self._system = {run: _system(run=run) for run in (True, False)}
         self._shared_etc = ("--dir", "/etc", *_binds("/etc", _SHARED_ETC))
@@ -80,7 +82,8 @@ class Bubblewrap:
         return self._means.groups.headroom_bytes() if self._means.groups else None
 
     def close(self) -> None:
-        """Remove the control groups."""
+        """End the program that lets workers out, and remove the control groups."""
+        self._gate.close()
         if self._means.groups is not None:
             self._means.groups.close()
 
@@ -103,7 +106,7 @@ class Bubblewrap:
         argv += _parents(shown)
         for path in shown:
             argv += ("--ro-bind", str(path), str(path))
-        for name, value in (*base.GUEST_ENV, *command.env):
+        for name, value in (*base.GUEST_ENV, *gate.environment(profile.hosts), *command.env):
             argv += ("--setenv", name, value)
         argv += ("--bind" if profile.write else "--ro-bind", str(code), CODE_ROOT, "--chdir", CODE_ROOT, "--remount-ro", "/")
         fds = self._filter(profile)
@@ -114,20 +117,27 @@ class Bubblewrap:
             argv += _become(self._means.setpriv, user)
         return base.Launch(argv=(*argv, *command.argv, str(guest_fd)), env={}, cwd="/", tells=True, fds=fds)
 
-    def enter(self, pid: int, info: bytes) -> base.Cell:
+    def enter(self, pid: int, info: bytes, *, profile: Profile | None = None) -> base.Cell:
         """Return the cell around the guest, the child of the namespace's process 1."""
         init = _namespace_init(info)
         children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
         if not children:
             raise ProcessLookupError(f"no guest below process {pid}")
         guest = int(children[0])
-        group = self._group(init)
-        if self._users is None:
-            return WorkerCell(guest, init=init, group=group)
-        users, user = self._users, procfs.uid(guest)
-        users.take(user)
-        _give(user, *(f"/proc/{guest}/fd/{fd}" for fd in _OUTPUTS))
-        return WorkerCell(guest, init=init, group=group, on_limit=_give_code, on_close=lambda: users.release(user))
+        with contextlib.ExitStack() as undo:
+            group = self._group(init)
+            if group is not None:
+                undo.callback(group.close)
+            if self._users is not None:
+                user = procfs.uid(guest)
+                self._users.take(user)
+                undo.callback(self._users.release, user)
+                _give(user, *(f"/proc/{guest}/fd/{fd}" for fd in _OUTPUTS))
+            if profile is not None and profile.hosts:
+                undo.callback(self._gate.shut, self._gate.open(guest, profile.hosts))
+            cell = WorkerCell(guest, init=init, group=group, on_limit=_give_code if self._users else None)
+            cell.on_close(undo.pop_all().close)
+        return cell
 
     def kill(self, pid: int, info: bytes) -> None:
         """Kill process 1 of the namespace: the kernel ends all others with it, and bwrap exits after that."""

@@ -43,7 +43,6 @@ class WorkerCell:
         init: int = 0,
         group: Group | None = None,
         on_limit: Callable[[int], None] | None = None,
-        on_close: Callable[[], None] | None = None,
     ) -> None:
         """Look at a running worker.
 
@@ -52,17 +51,20 @@ class WorkerCell:
             init: process 1 of its namespace, by the host's numbers; 0 when it has none.
             group: its control group, which it is in already.
             on_limit: told the guest's process when limits are set: what the sandbox does at that moment.
-            on_close: called once the worker has gone.
         """
         self.pid = pid
         self._init = init
         self._group = group
         self._on_limit = on_limit
-        self._on_close = on_close
+        self._on_close: Callable[[], None] | None = None
         self._limits: Limits | None = None
         self._verdict: tuple[FailureCode, str] | None = None
         self._clock = (~pid << 3) | 2
         self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def on_close(self, done: Callable[[], None]) -> None:
+        """Have `done` called once the worker has gone: what the sandbox has to give back, the group included."""
+        self._on_close = done
 
     def limit(self, limits: Limits) -> None:
         """Set rlimits and, when there is a group, its bounds."""
@@ -131,9 +133,7 @@ class WorkerCell:
         self.verdict()
         os.close(self._statm)
         self._statm = -1
-        if self._group is not None:
-            self._group.close()
-            self._group = None
+        self._group = None
         if self._on_close is not None:
             self._on_close()
 

@@ -55,9 +55,9 @@ class ProcessSandbox:
         argv = (*self._prefix, *command.argv, str(guest_fd))
         return base.Launch(argv=argv, env=dict((*base.GUEST_ENV, *command.env)), cwd=str(code))
 
-    def enter(self, pid: int, info: bytes) -> base.Cell:
+    def enter(self, pid: int, info: bytes, *, profile: Profile | None = None) -> base.Cell:
         """Return the cell around the started process, which is the guest's own."""
-        del info
+        del info, profile
         if self._groups is None:
             return WorkerCell(pid)
         group = self._groups.make()
@@ -67,7 +67,9 @@ class ProcessSandbox:
             group.close()
             raise
         self._held[pid] = group
-        return WorkerCell(pid, group=group, on_close=lambda: self._forget(pid))
+        cell = WorkerCell(pid, group=group)
+        cell.on_close(lambda: self._forget(pid))
+        return cell
 
     def kill(self, pid: int, info: bytes) -> None:
         """Kill the process group, and what has left it but not the control group."""
@@ -91,7 +93,9 @@ class ProcessSandbox:
         return found
 
     def _forget(self, pid: int) -> None:
-        self._held.pop(pid, None)
+        group = self._held.pop(pid, None)
+        if group is not None:
+            group.close()
 
     def exit_text(self, returncode: int) -> str:
         """Return the guest's end in words."""

@@ -91,7 +91,7 @@ async def running(
             info = os.read(info_read, 4096)
         assert first
         assert process.returncode is None
-        cell = sandbox.enter(process.pid, info)
+        cell = sandbox.enter(process.pid, info, profile=profile)
         yield Inmate(sandbox=sandbox, process=process, info=info, cell=cell)
     finally:
         os.close(info_read)
