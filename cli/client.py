@@ -2,7 +2,7 @@
 
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
@@ -16,6 +16,8 @@ _TOKEN_HEADER = "x-fn-admin-token"  # noqa: S105  a header's name
 _TIMEOUT_SECONDS = 330.0
 """Longer than a function may run: the gateway has the deadline."""
 _CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 15.0
+"""A gateway that streams says something every 5 seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,10 @@ class Address:
     url: str
     token: str = field(default="", repr=False)
     """Empty: none is needed, as on the gateway's own machine."""
+
+
+class LostError(CommandError):
+    """A stream of events broke off, or could not be had."""
 
 
 class GatewayClient:
@@ -98,6 +104,51 @@ class GatewayClient:
             text = f"{said}: {found['detail']}" if found.get("detail") else said
             raise RefusedError(text, status=answer.status_code, answer=found)
         return found
+
+    def events(self, path: str, *, query: Mapping[str, str]) -> Generator[tuple[str, str]]:
+        """Follow a stream of the `/_fn/*` API: yield each event's name (`message` when it has none) and data.
+
+        A comment is an event, too, named by its text. The end comes as an error.
+
+        Raises:
+            LostError: the stream ended, or the gateway cannot be reached.
+            RefusedError: it says no; its own words are the text.
+        """
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        try:
+            with self._http.stream("GET", path, params=dict(query), headers=self._token, timeout=timeout) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise RefusedError(_words(answer), status=answer.status_code, answer={})
+                yield from _events(answer.iter_lines())
+        except httpx.HTTPError:
+            raise LostError(f"the gateway at {self._url} is away") from None
+        raise LostError(f"the gateway at {self._url} has ended the stream")
+
+
+def _events(lines: Iterable[str]) -> Generator[tuple[str, str]]:
+    """Take server-sent events apart, as far as a gateway uses them."""
+    event = "message"
+    for line in lines:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "" if value:
+                yield value, ""
+            case "event":
+                event = value
+            case "data":
+                yield event, value
+                event = "message"
+            case _:
+                pass
+
+
+def _words(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the gateway answered {answer.status_code}"
 
 
 def _on_this_machine(url: str) -> bool:

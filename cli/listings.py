@@ -64,12 +64,13 @@ def schedules(*, at: Address, json: bool) -> int:
     return _list(at, "/_fn/schedules", "schedules", _SCHEDULES, {}, json=json)
 
 
-def executions(*, at: Address, function: str, limit: int, json: bool) -> int:
-    """List the newest executions, of one function when it is given: its name, or its route."""
+def executions(*, at: Address, function: str, limit: int, failed: bool, json: bool) -> int:
+    """List the newest executions, of one function when it is given (its name, or its route), or those that failed."""
     if function:
         with GatewayClient(at) as gateway:
             function = request.name_of(function, gateway.ask("GET", "/_fn/catalog"))
-    return _list(at, "/_fn/executions", "executions", _EXECUTIONS, {"function": function, "limit": limit}, json=json)
+    query = {"function": function, "limit": limit, "failed": "1" if failed else ""}
+    return _list(at, "/_fn/executions", "executions", _EXECUTIONS, query, json=json)
 
 
 def routes(*, at: Address, json: bool) -> int:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cli import job_commands
+from cli.errors import CommandError
 from cli.options import STATE, URL, Data, DataDir, Header, Host, Json, Limit, Method, Port, Query, Token, Url
 from libs.errors import FnbusError
 
@@ -179,25 +180,66 @@ def schedules(url: Url = URL, token: Token = "", json: Json = False) -> None:
 
 @app.command()
 def executions(
-    function: Annotated[str, typer.Option("--function", "-f", help="Only of this function.", metavar="NAME")] = "",
+    name: Annotated[str, typer.Argument(help="Only of this function; or the word show.", metavar="NAME")] = "",
+    execution: Annotated[str, typer.Argument(help="After show: which one, all of it.", metavar="ID")] = "",
+    function: Annotated[str, typer.Option("--function", "-f", help="The same as NAME.", metavar="NAME")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
     limit: Limit = 20,
     url: Url = URL,
     token: Token = "",
     json: Json = False,
 ) -> None:
-    """List what ran lately: calls, and attempts of jobs.
+    """List what ran lately, or show one execution.
 
-    Each one with status, duration and error; with --json also with what it wrote to stdout and stderr.
+    Calls, and attempts of jobs: each one with status, duration and error; with show also where its time went, what it used,
+    its error's stack and what it printed.
 
     \b
     Examples:
       fnbus executions
-      fnbus executions -f hello -n 5 --json
+      fnbus executions hello --failed -n 5 --json
+      fnbus executions show req-1760000000000-1-123456
     """
+    from cli import executions as one
     from cli import listings
     from cli.client import Address
 
-    raise typer.Exit(listings.executions(at=Address(url=url, token=token), function=function, limit=limit, json=json))
+    at = Address(url=url, token=token)
+    if execution and name != "show":
+        raise CommandError(f"executions {name} {execution}: write `fnbus executions show {execution}`")
+    if execution:
+        raise typer.Exit(one.show(execution, at=at, json=json))
+    raise typer.Exit(listings.executions(at=at, function=name or function, limit=limit, failed=failed, json=json))
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A function's name, or its route without the slash.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is printed now; Ctrl-C ends it.")] = False,
+    since: Annotated[
+        str, typer.Option("--since", help="Nothing older: 90s, 10m, 2h, 1d, or a date and time.", metavar="TIME")
+    ] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of the past at most.")] = 100,
+    executor: Annotated[str, typer.Option("--executor", help="Only what ran on this executor.", metavar="ID")] = "",
+    url: Url = URL,
+    token: Token = "",
+    json: Json = False,
+) -> None:
+    """Show what a function prints: its stdout and stderr.
+
+    A line with its time and level: info for stdout, error for stderr. With --json a line is a JSON object.
+
+    \b
+    Examples:
+      fnbus logs hello
+      fnbus logs hello -f
+      fnbus logs users/[id].js --since 10m --json
+    """
+    from cli import logs as work
+    from cli.client import Address
+
+    wanted = work.Wanted(name=name, lines=lines, since_ms=work.moment(since), executor=executor)
+    raise typer.Exit(work.run(wanted, at=Address(url=url, token=token), follow=follow, json=json))
 
 
 @app.command()

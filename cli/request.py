@@ -75,6 +75,11 @@ def name_of(name: str, catalog: Mapping[str, Any]) -> str:
     return name if name in names or not names else min(names)
 
 
+def is_known(name: str, catalog: Mapping[str, Any]) -> bool:
+    """Return whether there is a function of that name now."""
+    return bool(_targets(name, catalog))
+
+
 def unknown(name: str, catalog: Mapping[str, Any]) -> CommandError:
     """Return the error that says that there is no such function, and which one may have been meant."""
     mapped = _mapped(catalog)

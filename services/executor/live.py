@@ -23,7 +23,6 @@ PARTIAL_BYTES = 8 * 1024
 """A line that has not ended is taken for one at this length."""
 
 _LINE_BYTES = 64
-_MILLI = 1000
 
 
 class _Budget:
@@ -143,7 +142,8 @@ class WorkerTap:
         self._logs = logs
         self._version = version
         self._whose = whose
-        self._partial: dict[str, bytes] = {}
+        self._partial: dict[str, tuple[bytes, int]] = {}
+        """What came of a line that has not ended, and when."""
 
     def take(self, stream: str, piece: bytes, ms: int) -> None:
         """Take what was read."""
@@ -151,11 +151,12 @@ class WorkerTap:
         if not self._logs.admit(self._version, len(piece), max(ends, 1)):
             self._partial.pop(stream, None)
             return
-        *whole, rest = (self._partial.pop(stream, b"") + piece).split(b"\n")
+        begun, _ = self._partial.pop(stream, (b"", 0))
+        *whole, rest = (begun + piece).split(b"\n")
         if len(rest) >= PARTIAL_BYTES:
             whole.append(rest)
         elif rest:
-            self._partial[stream] = rest
+            self._partial[stream] = rest, ms
         if whole:
             execution = self._whose()
             self._logs.add(self._version, [_line(execution, ms, stream, each) for each in whole])
@@ -163,8 +164,9 @@ class WorkerTap:
     def settle(self) -> None:
         """Take what came of a last line for a whole one."""
         if self._partial:
-            execution, ms = self._whose(), int(time.time() * _MILLI)
-            self._logs.add(self._version, [_line(execution, ms, stream, rest) for stream, rest in self._partial.items()])
+            execution = self._whose()
+            lines = [_line(execution, ms, stream, rest) for stream, (rest, ms) in self._partial.items()]
+            self._logs.add(self._version, lines)
             self._partial.clear()
 
 

@@ -215,6 +215,60 @@ def test_executions_are_found_by_a_function_s_route(gateway: FakeGateway, monkey
     assert gateway.asked[-1][0] == "GET /_fn/executions?function=get.hello.py&limit=20"
 
 
+def test_executions_are_of_a_name_and_those_that_failed(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.on("GET /_fn/catalog", (200, {}))
+    gateway.on("GET /_fn/executions", (200, {"executions": []}))
+    assert _run(monkeypatch, "executions", "hello", "--failed", "--url", gateway.url) == 0
+    assert gateway.asked[-1][0] == "GET /_fn/executions?function=hello&limit=20&failed=1"
+
+
+def test_execution_is_shown_with_its_stages_its_stack_and_what_it_printed(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found: dict[str, Any] = {
+        "id": "req-1",
+        "name": "hello",
+        "version": "v2",
+        "runtime": "python",
+        "kind": "call",
+        "status": 500,
+        "code": "handler_error",
+        "error": "ValueError: no\n  at line 3",
+        "cold": True,
+        "queue_ms": 0.5,
+        "cold_ms": 12.25,
+        "run_ms": 3,
+        "cpu_ms": 2,
+        "peak_kib": 2048,
+        "bytes_in": 1,
+        "bytes_out": 2,
+        "lines": [{"ms": 1_760_000_000_123, "level": "info", "stream": "stdout", "text": "hi"}],
+        "truncated": True,
+    }
+    gateway.on("GET /_fn/executions/req-1", (200, found))
+    assert _run(monkeypatch, "executions", "show", "req-1", "--url", gateway.url) == 0
+    out, err = capfd.readouterr()
+    for text in (
+        "hello@v2 (python)",
+        "queue 0.5 ms, cold start 12.2 ms, run 3.0 ms",
+        "memory 2.0 MiB",
+        "  at line 3",
+        "info   hi",
+    ):
+        assert text in out
+    assert "500  handler_error" in err
+    assert "more than is kept" in err
+    assert _run(monkeypatch, "executions", "show", "req-1", "--json", "--url", gateway.url) == 0
+    assert json.loads(capfd.readouterr().out) == found
+
+
+def test_execution_that_is_to_be_shown_is_named_after_the_word_show(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, "executions", "hello", "req-1", "--url", gateway.url) == 1
+    assert "fnbus executions show req-1" in capfd.readouterr().err
+
+
 def test_submit_follows_the_job_to_its_result_when_it_is_to_wait(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
