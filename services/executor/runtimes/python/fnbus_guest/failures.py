@@ -12,14 +12,17 @@ _GUEST = __file__.rpartition("/")[0]
 
 
 def stack_of(error: BaseException, root: str) -> str:
-    """Return the error's traceback without the guest's own frames, with paths relative to `root`."""
-    import traceback
-
+    """Return the error's traceback without the guest's own frames, with paths relative to `root`; "" when it cannot be told."""
     skipped = error.__traceback__
     while skipped is not None and _is_guest(skipped):
         skipped = skipped.tb_next
-    lines = traceback.TracebackException(type(error), error, skipped, limit=-50)
-    return "".join(lines.format()).replace(root + "/", "")
+    try:
+        import traceback
+
+        lines = traceback.TracebackException(type(error), error, skipped, limit=-50)
+        return "".join(lines.format()).replace(root + "/", "")
+    except Exception:  # noqa: BLE001  user code may have broken anything that this needs: the error itself is still told
+        return ""
 
 
 def report(error: BaseException, root: str) -> None:

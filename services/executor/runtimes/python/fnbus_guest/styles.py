@@ -6,7 +6,8 @@ cannot be mistaken for each other.
 
 from __future__ import annotations
 
-from .loading import LoadError  # noqa: TID252  see the package's docstring
+from . import native  # noqa: TID252  see the package's docstring
+from .loading import LoadError  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ def choose(module: ModuleType, *, entrypoint: str, name: str, style: str, around
     """
     names = ("handler", "main") if name in ("", "handler") else (name,)
     if style in ("", "auto", "native"):
-        from . import native  # noqa: TID252
-
         found = _first_callable(module, names)
         if found is not None:
             return native.bind(found, around)
