@@ -15,13 +15,14 @@ from services.executor.runtimes.deno import DenoRuntime
 from services.executor.runtimes.node import NodeRuntime
 from services.executor.runtimes.php import PhpRuntime
 from services.executor.runtimes.python import PythonRuntime
+from services.executor.runtimes.rust import RustRuntime
 
 log = logging.getLogger(__name__)
 
 
 def runtimes() -> tuple[Runtime, ...]:
     """Return a new object for each runtime, present on this machine or not: the built-in ones first."""
-    return (PythonRuntime(), NodeRuntime(), DenoRuntime(), PhpRuntime(), *_plugged_in())
+    return (PythonRuntime(), NodeRuntime(), DenoRuntime(), PhpRuntime(), RustRuntime(), *_plugged_in())
 
 
 def _plugged_in() -> tuple[Runtime, ...]:

@@ -15,7 +15,7 @@ from services.executor.runtimes.python import PythonRuntime
 
 def test_installed_runtimes_have_names_of_their_own() -> None:
     names = [runtime.name for runtime in runtimes()]
-    assert names == ["python", "node", "deno", "php"]
+    assert names == ["python", "node", "deno", "php", "rust"]
 
 
 def test_python_is_present_and_starts_outside_the_virtual_environment() -> None:
