@@ -29,7 +29,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 class Growth:
     """What is known of a version's handlers."""
 
-    __slots__ = ("failures", "no_start_before", "rests", "run_seconds", "waits")
+    __slots__ = ("failed_at", "failures", "no_start_before", "rests", "run_seconds", "waits")
 
     def __init__(self) -> None:
         self.run_seconds = 0.0
@@ -39,6 +39,7 @@ class Growth:
         self.rests = False
         """Whether the last call that was looked at while it ran was waiting: more of them cost the machine nothing."""
         self.no_start_before = 0.0
+        self.failed_at = 0.0
         self.failures = 0
         """Starts that failed since the last one that did not."""
 
@@ -62,11 +63,14 @@ class Growth:
     def failed(self, now: float) -> None:
         """A worker could not be started."""
         self.failures += 1
+        self.failed_at = now
         self.no_start_before = now + RETRY_SECONDS
 
-    def pause(self) -> float:
-        """Return how long nothing is started in advance, for calls that may come, after a start that failed."""
-        return min(RETRY_SECONDS * 2**self.failures, _LONGEST_PAUSE_SECONDS) if self.failures else 0.0
+    def may_start_ahead(self, now: float) -> bool:
+        """Return whether a worker may be started that nobody waits for: after starts that failed, ever more seldom."""
+        if not self.failures:
+            return True
+        return now - self.failed_at >= min(RETRY_SECONDS * 2 ** min(self.failures, 10), _LONGEST_PAUSE_SECONDS)
 
     def wanted(
         self,

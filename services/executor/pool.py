@@ -113,7 +113,7 @@ class Pool[C: Call]:
         """Start what a version lacks of its floor, as far as there is room; to be called again every now and then."""
         version = self._on_terms(key, terms)
         version.used_at = now
-        if self._closed or now < version.growth.no_start_before + version.growth.pause():
+        if self._closed or not version.growth.may_start_ahead(now):
             return
         while version.slots < min(terms.floor, version.limit) and not self._line and self._fits(version):
             self._open(version, now)
@@ -170,6 +170,8 @@ class Pool[C: Call]:
         self.busy -= 1
         slot.call = None
         self._release(slot, now)
+        while self._idle and self.reserved - self._ending_bytes > self._limits.memory_bytes:
+            self._stop(next(iter(self._idle.values())))
         if self._line:
             self._serve_line(now)
 
@@ -339,8 +341,6 @@ class Pool[C: Call]:
         self.reserved += used_bytes - slot.reserved
         slot.reserved = used_bytes
         version.worker_bytes += int(_SMOOTHING * (used_bytes - version.worker_bytes))
-        while self.reserved - self._ending_bytes > self._limits.memory_bytes and self._idle:
-            self._stop(next(iter(self._idle.values())))
 
     def _open(self, version: Version, now: float) -> None:
         self._numbers += 1

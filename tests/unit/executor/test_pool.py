@@ -12,6 +12,7 @@ from services.executor.slots import Call, Limits, Refusal, Slot, State, Terms
 
 MAX_WORKERS = 4
 MAX_WAITING = 12
+MEMORY = 100
 VERSION_LIMIT = 3
 
 
@@ -246,13 +247,146 @@ def test_pool_ends_idle_workers_when_their_time_is_up() -> None:
     assert effects.stopped == [slot]
 
 
+def test_pool_starts_as_many_as_calls_wait_once_a_handler_is_seen_to_wait() -> None:
+    pool, effects = make(max_workers=20, max_starting=2)
+    for _ in range(10):
+        pool.submit(call(), 0.0)
+    pool.ready(effects.started[0], 0.01)
+    pool.seen(effects.started[0], 0.04, rests=True)
+    pool.tick(0.04)
+    assert len(effects.started) == 10
+
+
+def test_pool_starts_few_at_a_time_while_handlers_compute() -> None:
+    pool, effects = make(max_workers=20, max_starting=2)
+    for _ in range(10):
+        pool.submit(call(), 0.0)
+    pool.ready(effects.started[0], 0.01)
+    pool.seen(effects.started[0], 0.04, rests=False)
+    pool.tick(0.04)
+    assert len(effects.started) == 3
+
+
+def sized(worker_bytes: int) -> Terms:
+    return Terms(worker_bytes=worker_bytes)
+
+
+def test_pool_opens_no_worker_that_does_not_fit_into_memory() -> None:
+    pool, effects = make(max_workers=20, memory_bytes=100)
+    for version in "abc":
+        pool.submit(call(version), 0.0, sized(40))
+    assert [slot.version for slot in effects.started] == ["a", "b"]
+    assert pool.room_bytes == 20
+    pool.ready(effects.started[0], 0.1)
+    answer(pool, effects, effects.started[0], 0.2)
+    assert effects.stopped == [effects.started[0]]
+    pool.ended(effects.started[0], 0.3)
+    assert effects.started[-1].version == "c"
+
+
+def test_pool_opens_a_worker_larger_than_its_memory_when_there_is_no_other() -> None:
+    pool, effects = make(memory_bytes=100)
+    pool.submit(call("a"), 0.0, sized(40))
+    pool.submit(call("b"), 0.0, sized(400))
+    pool.ready(effects.started[0], 0.1)
+    answer(pool, effects, effects.started[0], 0.1)
+    pool.ended(effects.started[0], 0.2)
+    assert effects.started[-1].version == "b"
+
+
+def test_pool_evicts_idle_workers_when_busy_ones_turn_out_larger() -> None:
+    pool, effects = make(max_workers=20, memory_bytes=100)
+    for version in "abc":
+        pool.submit(call(version), 0.0, sized(30))
+    for slot in effects.started:
+        pool.ready(slot, 0.1)
+    first, second, third = effects.started
+    answer(pool, effects, first, 0.2)
+    answer(pool, effects, second, 0.3)
+    effects.running.pop(third.number)
+    pool.answered(third, 0.4, used_bytes=60)
+    assert effects.stopped == [first]
+
+
+def test_pool_lets_nobody_small_go_past_somebody_large_in_the_line() -> None:
+    pool, effects = make(max_workers=20, memory_bytes=100)
+    pool.submit(call("a"), 0.0, sized(60))
+    pool.submit(call("large"), 0.0, sized(90))
+    pool.submit(call("small"), 0.0, sized(10))
+    assert [slot.version for slot in effects.started] == ["a"]
+    pool.ready(effects.started[0], 0.1)
+    answer(pool, effects, effects.started[0], 0.1)
+    pool.ended(effects.started[0], 0.2)
+    assert [slot.version for slot in effects.started] == ["a", "large", "small"]
+
+
+def test_pool_gives_back_the_idle_workers_that_were_used_least_recently_when_memory_runs_short() -> None:
+    pool, effects = make(memory_bytes=1000)
+    for at, version in enumerate("abc"):
+        pool.submit(call(version), at, sized(30))
+        pool.ready(effects.started[-1], at)
+        answer(pool, effects, effects.started[-1], at + 0.1)
+    pool.relieve(31)
+    assert [slot.version for slot in effects.stopped] == ["a", "b"]
+
+
+def test_pool_keeps_as_many_workers_as_are_to_stay() -> None:
+    pool, effects = make()
+    terms = Terms(floor=2)
+    pool.warm("a", 0.0, terms)
+    assert len(effects.started) == 2
+    for slot in effects.started:
+        pool.ready(slot, 0.1)
+    pool.trim(1000.0)
+    assert effects.stopped == []
+    pool.warm("a", 1000.0, terms)
+    assert len(effects.started) == 2
+    pool.retire("a")
+    assert len(effects.stopped) == 2
+
+
+def test_pool_replaces_a_kept_worker_and_takes_its_time_when_starts_fail() -> None:
+    pool, effects = make()
+    terms = Terms(floor=1)
+    now = 0.0
+    pool.warm("a", now, terms)
+    for _ in range(600):
+        for slot in [each for each in effects.started if each.state is State.STARTING]:
+            assert pool.failed(slot, now) == []
+            pool.ended(slot, now)
+        now += 1.0
+        pool.warm("a", now, terms)
+    assert 5 < len(effects.started) < 25
+
+
+def test_pool_ends_no_other_s_worker_for_one_that_nobody_waits_for() -> None:
+    pool, effects = make(max_workers=1)
+    warm(pool, effects, "a", now=0.0, run_seconds=0.1)
+    pool.warm("b", 1.0, Terms(floor=1))
+    assert effects.stopped == []
+    assert len(effects.started) == 1
+
+
+def test_pool_keeps_idle_workers_as_long_as_their_version_says() -> None:
+    pool, effects = make()
+    pool.submit(call(), 0.0, Terms(idle_seconds=10))
+    pool.ready(effects.started[0], 0.0)
+    answer(pool, effects, effects.started[0], 0.0)
+    pool.trim(9.0)
+    assert effects.stopped == []
+    pool.trim(11.0)
+    assert effects.stopped == effects.started
+
+
 class PoolMachine(RuleBasedStateMachine):
-    """Random calls, answers, crashes, failures, cancellations, deadlines, evictions."""
+    """Random calls, answers, crashes, failures, cancellations, deadlines, evictions, sizes, and short memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.pool, self.effects = make(max_waiting=MAX_WAITING, max_waiting_per_version=8, max_starting=2, max_computing=2)
+        self.pool, self.effects = make(
+            max_waiting=MAX_WAITING, max_waiting_per_version=8, max_starting=2, max_computing=2, memory_bytes=MEMORY
+        )
         self.submitted: list[Call] = []
         self.done: list[Call] = []
 
@@ -262,11 +396,30 @@ class PoolMachine(RuleBasedStateMachine):
     def finish(self, slot: Slot) -> None:
         self.done.append(self.effects.running.pop(slot.number))
 
-    @rule(version=st.sampled_from("abcd"), budget=st.floats(0.01, 2.0), limit=st.sampled_from([0, VERSION_LIMIT]))
-    def submit(self, version: str, budget: float, limit: int) -> None:
+    @rule(
+        version=st.sampled_from("abcd"),
+        budget=st.floats(0.01, 2.0),
+        limit=st.sampled_from([0, VERSION_LIMIT]),
+        size=st.sampled_from([0, 10, 40, 2 * MEMORY]),
+    )
+    def submit(self, version: str, budget: float, limit: int, size: int) -> None:
         mine = call(version, self.now + budget)
         self.submitted.append(mine)
-        self.pool.submit(mine, self.now, Terms(limit=limit))
+        self.pool.submit(mine, self.now, Terms(limit=limit, worker_bytes=size))
+
+    @rule(version=st.sampled_from("abcd"), floor=st.integers(0, 3), size=st.sampled_from([0, 10, 40]))
+    def version_is_kept_warm(self, version: str, floor: int, size: int) -> None:
+        self.pool.warm(version, self.now, Terms(floor=floor, worker_bytes=size))
+
+    @rule(missing=st.integers(1, 100))
+    def memory_runs_short(self, missing: int) -> None:
+        self.pool.relieve(missing)
+
+    @precondition(lambda self: self.effects.running)
+    @rule(data=st.data(), rests=st.booleans())
+    def running_call_is_looked_at(self, data: st.DataObject, *, rests: bool) -> None:
+        slot = data.draw(st.sampled_from([each for each in self.effects.started if each.number in self.effects.running]))
+        self.pool.seen(slot, self.now, rests=rests)
 
     @rule(seconds=st.floats(0.001, 0.5))
     def time_passes(self, seconds: float) -> None:
@@ -292,11 +445,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.ended(slot, self.now)
 
     @precondition(lambda self: self.effects.running)
-    @rule(data=st.data(), waited=st.booleans())
-    def call_is_answered(self, data: st.DataObject, *, waited: bool) -> None:
+    @rule(data=st.data(), waited=st.booleans(), size=st.sampled_from([0, 5, 30, 80]))
+    def call_is_answered(self, data: st.DataObject, *, waited: bool, size: int) -> None:
         slot = data.draw(st.sampled_from([each for each in self.effects.started if each.number in self.effects.running]))
         self.finish(slot)
-        self.pool.answered(slot, self.now, waited=waited)
+        self.pool.answered(slot, self.now, waited=waited, used_bytes=size)
 
     @precondition(lambda self: any(slot.state in (State.BUSY, State.IDLE) for slot in self.effects.started))
     @rule(data=st.data())
@@ -332,6 +485,15 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.waiting <= MAX_WAITING
 
     @invariant()
+    def reserved_memory_is_what_the_slots_reserve(self) -> None:
+        serving = [each for each in self.effects.started if each.state is not State.ENDING]
+        assert self.pool.reserved == sum(each.reserved for each in (*serving, *self.effects.stopped))
+
+    @invariant()
+    def no_more_is_reserved_than_there_is_while_a_worker_is_idle(self) -> None:
+        assert self.pool.room_bytes >= 0 or self.pool.ending or not self.pool.idle or self.pool.workers == 1
+
+    @invariant()
     def no_slot_is_lost(self) -> None:
         states = [slot.state for slot in self.effects.started]
         serving = sum(state is not State.ENDING for state in states)
@@ -355,7 +517,7 @@ class PoolMachine(RuleBasedStateMachine):
     def no_call_waits_for_nothing(self) -> None:
         serving = {slot.version for slot in self.effects.started if slot.state is not State.ENDING}
         for each in self.pool.waiting_calls():
-            assert each.version in serving or self.pool.workers == MAX_WORKERS
+            assert each.version in serving or self.pool.workers  # which come free, or end
 
     def teardown(self) -> None:
         """When workers do their part, every call is answered in the end."""
