@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -285,6 +285,8 @@ class Bench:
     runtime: str
     argv: Sequence[str]
     folder: Path
+    build: Callable[[Path, str], None] | None = None
+    """Makes what the runtime needs beside the code, given its root and its entry file."""
     guests: list[Guest] = field(default_factory=list[Guest])
 
     def start(self, **env: str) -> Guest:
@@ -312,7 +314,10 @@ class Bench:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        return root, next(iter(files))
+        entrypoint = next(iter(files))
+        if self.build is not None:
+            self.build(root, entrypoint)
+        return root, entrypoint
 
     def loaded(
         self, sources: Sources, *, handler: str = "handler", style: str = "auto", env: Mapping[str, str] | None = None

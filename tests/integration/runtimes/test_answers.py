@@ -1,13 +1,29 @@
 """What a handler may return and what goes out for it (FastFN contract 2.4 and N3), on every runtime."""
 
+import ast
+import json
+
 import pytest
 
 from libs.testing.guests import ANSWER, Answered, Sources
 
+RUST_READS = """use serde_json::Value;
+pub fn handler(_event: Value) -> Value {
+    serde_json::from_str(&std::fs::read_to_string("answer.json").unwrap()).unwrap()
+}
+"""
+"""One program for all values: compiling takes longer than all else."""
 
-def returning(python: str, node: str) -> Sources:
-    """A handler that returns an expression."""
+
+def returning(python: str, node: str, php: str = "", rust: object = ...) -> Sources:
+    """A handler that returns an expression; for Rust, what it returns."""
+    others: dict[str, str | dict[str, str]] = {}
+    if php:
+        others["php"] = f"<?php\nfunction handler(array $event) {{\n    return {php};\n}}\n"
+    if rust is not ...:
+        others["rust"] = {"handler.rs": RUST_READS, "answer.json": json.dumps(rust)}
     return {
+        **others,
         "python": f"def handler(event):\n    return {python}\n",
         "node": f"exports.handler = () => ({node});\n",
         "deno": f"export const handler = () => ({node});\n",
@@ -15,8 +31,27 @@ def returning(python: str, node: str) -> Sources:
 
 
 def same(expression: str) -> Sources:
-    """A handler that returns an expression that is written alike everywhere."""
-    return returning(expression, expression)
+    """A handler that returns an expression of texts, numbers, lists and objects, written as in Python and JavaScript."""
+    return returning(expression, expression, php(expression), ast.literal_eval(expression))
+
+
+def truthful(expression: str) -> Sources:
+    """As `same`, with `true` in it."""
+    python = expression.replace("true", "True")
+    return returning(python, expression, php(python), ast.literal_eval(python))
+
+
+def php(expression: str) -> str:
+    """The same value in PHP: a text keeps its quotes and escapes, which mean the same there."""
+
+    def written(node: ast.expr) -> str:
+        if isinstance(node, ast.Dict):
+            return f"[{', '.join(f'{written(k)} => {written(v)}' for k, v in zip(node.keys, node.values, strict=True) if k)}]"
+        if isinstance(node, ast.List):
+            return f"[{', '.join(map(written, node.elts))}]"
+        return ast.get_source_segment(expression, node) or ""
+
+    return written(ast.parse(expression, mode="eval").body)
 
 
 def test_an_object_is_json(answered: Answered) -> None:
@@ -53,16 +88,18 @@ def test_a_number_is_text(answered: Answered, expression: str, text: str) -> Non
 
 
 def test_a_truth_value_is_text(answered: Answered) -> None:
-    assert answered(returning("True", "true")).text == "true"
+    assert answered(truthful("true")).text == "true"
 
 
 def test_nothing_is_an_empty_answer(answered: Answered) -> None:
-    answer = answered(returning("None", "undefined"))
+    answer = answered(returning("None", "undefined", "null", None))
     assert (answer.type, answer.status, answer.headers, answer.body) == (ANSWER, 200, [], b"")
 
 
 def test_bytes_go_out_unchanged(answered: Answered) -> None:
-    answer = answered(returning("bytes(range(256))", "Buffer.from(Array.from({ length: 256 }, (_, i) => i))"))
+    answer = answered(
+        returning("bytes(range(256))", "Buffer.from(Array.from({ length: 256 }, (_, i) => i))", "pack('C*', ...range(0, 255))")
+    )
     assert answer.body == bytes(range(256))
     assert answer.header("content-type") == "application/octet-stream"
 
@@ -76,19 +113,19 @@ def test_an_envelope_says_status_headers_and_body(answered: Answered) -> None:
 @pytest.mark.parametrize("key", ["body_base64", "body"])
 def test_an_envelope_is_taken_in_its_lambda_spelling(answered: Answered, key: str) -> None:
     text = f'{{"statusCode": 202, "isBase64Encoded": true, "{key}": "AAH/"}}'
-    answer = answered(returning(text.replace("true", "True"), text))
+    answer = answered(truthful(text))
     assert (answer.status, answer.body) == (202, b"\x00\x01\xff")
 
 
 def test_an_envelope_with_base64_is_bytes(answered: Answered) -> None:
     text = '{"headers": {"content-type": "image/png"}, "is_base64": true, "body_base64": "iVBORw0KGgo="}'
-    answer = answered(returning(text.replace("true", "True"), text))
+    answer = answered(truthful(text))
     assert (answer.body, answer.header("content-type")) == (b"\x89PNG\r\n\x1a\n", "image/png")
 
 
 def test_an_empty_base64_body_is_an_empty_body(answered: Answered) -> None:
     text = '{"status": 200, "is_base64": true, "body_base64": ""}'
-    assert answered(returning(text.replace("true", "True"), text)).body == b""
+    assert answered(truthful(text)).body == b""
 
 
 def test_an_object_as_body_is_json(answered: Answered) -> None:
@@ -97,7 +134,7 @@ def test_an_object_as_body_is_json(answered: Answered) -> None:
 
 
 def test_bytes_as_body_go_out_unchanged(answered: Answered) -> None:
-    answer = answered(returning('{"body": b"\\x00\\xff"}', "{ body: Buffer.from([0, 255]) }"))
+    answer = answered(returning('{"body": b"\\x00\\xff"}', "{ body: Buffer.from([0, 255]) }", '["body" => "\\x00\\xff"]'))
     assert (answer.body, answer.header("content-type")) == (b"\x00\xff", "application/octet-stream")
 
 
@@ -175,18 +212,20 @@ def test_an_envelope_with_headers_that_are_none_is_an_invalid_response(answered:
 @pytest.mark.parametrize("body", ['"!!!!"', '"abc"', "7"])
 def test_an_envelope_with_a_body_that_is_not_base64_is_an_invalid_response(answered: Answered, body: str) -> None:
     text = f'{{"is_base64": true, "body_base64": {body}}}'
-    assert answered(returning(text.replace("true", "True"), text)).failure["code"] == "invalid_response"
+    assert answered(truthful(text)).failure["code"] == "invalid_response"
 
 
 def test_a_number_that_json_lacks_is_null(answered: Answered) -> None:
-    sources = returning('{"a": float("nan"), "b": [float("-inf"), 1.5]}', "{ a: NaN, b: [-Infinity, 1.5] }")
+    sources = returning(
+        '{"a": float("nan"), "b": [float("-inf"), 1.5]}', "{ a: NaN, b: [-Infinity, 1.5] }", '["a" => NAN, "b" => [-INF, 1.5]]'
+    )
     assert answered(sources).json() == {"a": None, "b": [None, 1.5]}
 
 
 def test_a_value_that_has_no_json_form_is_a_handler_error_that_names_it(answered: Answered) -> None:
-    answer = answered(returning('{"a": {1, 2}}', "{ a: 1n }"))
+    answer = answered(returning('{"a": {1, 2}}', "{ a: 1n }", '["a" => STDOUT]'))
     assert (answer.status, answer.failure["code"]) == (500, "handler_error")
-    assert any(word in answer.failure["message"] for word in ("set", "BigInt"))
+    assert any(word in answer.failure["message"] for word in ("set", "BigInt", "resource"))
 
 
 def test_a_value_that_contains_itself_is_a_handler_error(answered: Answered) -> None:
@@ -194,6 +233,7 @@ def test_a_value_that_contains_itself_is_a_handler_error(answered: Answered) -> 
         "python": "def handler(event):\n    a = {}\n    a['a'] = a\n    return a\n",
         "node": "exports.handler = () => { const a = {}; a.a = a; return a; };\n",
         "deno": "export const handler = () => { const a = {}; a.a = a; return a; };\n",
+        "php": "<?php function handler() { $a = new stdClass(); $a->a = $a; return $a; }\n",
     }
     assert answered(sources).failure["code"] == "handler_error"
 
@@ -203,6 +243,8 @@ def test_an_async_handler_is_awaited(answered: Answered) -> None:
         "python": "import asyncio\nasync def handler(event):\n    await asyncio.sleep(0)\n    return {'a': 1}\n",
         "node": "exports.handler = async () => { await null; return { a: 1 }; };\n",
         "deno": "export const handler = async () => { await null; return { a: 1 }; };\n",
+        "rust": 'use serde_json::{json, Value};\npub async fn handler(_: Value) -> Value { json!({"a": ready().await}) }\n'
+        "async fn ready() -> i32 { std::future::ready(1).await }\n",
     }
     assert answered(sources).json() == {"a": 1}
 
@@ -212,6 +254,9 @@ def test_a_large_body_goes_in_and_out_unchanged(answered: Answered) -> None:
         "python": "import base64\ndef handler(event):\n    return base64.b64decode(event['body_base64'])\n",
         "node": "exports.handler = (event) => Buffer.from(event.body_base64, 'base64');\n",
         "deno": "export const handler = (event) => Uint8Array.fromBase64(event.body_base64);\n",
+        "php": "<?php function handler($event) { return base64_decode($event['body_base64']); }\n",
+        "rust": "use serde_json::{json, Value};\npub fn handler(event: Value) -> Value {\n"
+        '    json!({"is_base64": true, "body_base64": event["body_base64"]})\n}\n',
     }
     body = bytes(range(256)) * 16384  # 4 MiB
     assert answered(sources, body=body).body == body
