@@ -13,13 +13,29 @@ import orjson
 
 from libs import errors
 from libs.messages import bundles
-from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, VersionEntry
+from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, Resolution, VersionEntry
 from services.registry.documents import function_id
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 
 FOLDER = "folder"
 """`FunctionEntry.source` of what comes from a functions folder."""
+
+
+UNBUILT = frozenset({"pending", "error"})
+"""States of dependencies in which a version cannot run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What was built for a version, or why it was not."""
+
+    resolution: Resolution = Resolution()  # noqa: RUF009  a frozen record
+    layer: str = ""
+    layer_mount: str = ""
+
+
+NOTHING_BUILT = Built()
 
 
 class Sealer(Protocol):
@@ -53,14 +69,24 @@ def loaded_id(namespace: str, function: LoadedFunction) -> str:
     return function_id(namespace=namespace, runtime=function.runtime, name=function.name)
 
 
-def compose(function: LoadedFunction, *, namespace: str, known: FunctionEntry | None, sealer: Sealer) -> FunctionEntry:
+def compose(
+    function: LoadedFunction,
+    *,
+    namespace: str,
+    known: FunctionEntry | None,
+    sealer: Sealer,
+    built: Mapping[str, Built] | None = None,
+) -> FunctionEntry:
     """Return the entry of a function as it was loaded; equal to `known` when nothing has changed.
+
+    A version that cannot run yet, or not at all, does not replace one that can: that one stays as it is.
 
     Args:
         function: what lies in the folder.
         namespace: where it belongs.
         known: what is stored, if anything; its revision is kept.
         sealer: for environment values that are new.
+        built: what was built for its versions, by label; nothing for those that are not named.
     """
     before = {version.label: version for version in known.versions} if known else {}
     identity = loaded_id(namespace, function)
@@ -72,7 +98,12 @@ def compose(function: LoadedFunction, *, namespace: str, known: FunctionEntry | 
         source=FOLDER,
         versions=tuple(
             _version(
-                version, runtime=function.runtime, function=identity, before=before.get(version.found.label), sealer=sealer
+                version,
+                runtime=function.runtime,
+                function=identity,
+                before=before.get(version.found.label),
+                sealer=sealer,
+                built=(built or {}).get(version.found.label, NOTHING_BUILT),
             )
             for version in function.versions
         ),
@@ -153,10 +184,25 @@ def meta(
     return fresh
 
 
+def has_code(stored: VersionEntry | None, version: LoadedVersion) -> bool:
+    """Return whether what is stored of a version is the code that was loaded."""
+    return stored is not None and (stored.bundle, stored.entrypoint) == (version.bundle, version.found.entrypoint)
+
+
+def can_run(stored: VersionEntry | None) -> bool:
+    """Return whether there is a version whose dependencies are there, or that needs none."""
+    return stored is not None and stored.resolution.state not in UNBUILT
+
+
 def _version(
-    version: LoadedVersion, *, runtime: str, function: str, before: VersionEntry | None, sealer: Sealer
+    version: LoadedVersion, *, runtime: str, function: str, before: VersionEntry | None, sealer: Sealer, built: Built
 ) -> VersionEntry:
     found = version.found
+    if before is not None and built.resolution.state in UNBUILT and can_run(before):
+        return before
+    if before is not None and has_code(before, version) and _is_same_outcome(before, built):
+        # As it was told first: two registries that ask for the same build do not argue about how long it took.
+        built = replace(built, resolution=before.resolution)
     sealed = _sealed(
         version.env, context=f"env:{function}@{found.label}", before=before.env_sealed if before else b"", sealer=sealer
     )
@@ -171,6 +217,7 @@ def _version(
             env_sealed=sealed,
             limits=found.limits,
             permissions=found.permissions,
+            layer=built.layer,
         ),
         bundle=version.bundle,
         entrypoint=found.entrypoint,
@@ -181,6 +228,17 @@ def _version(
         schedule=found.schedule,
         limits=found.limits,
         permissions=found.permissions,
+        layer=built.layer,
+        layer_mount=built.layer_mount,
+        resolution=built.resolution,
+    )
+
+
+def _is_same_outcome(before: VersionEntry, built: Built) -> bool:
+    return (before.resolution.state, before.layer, before.layer_mount) == (
+        built.resolution.state,
+        built.layer,
+        built.layer_mount,
     )
 
 

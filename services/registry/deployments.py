@@ -18,7 +18,8 @@ from libs.clock import Clock
 from libs.messages import bundles
 from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, Problem
 from services.registry import catalog, documents
-from services.registry.functions import Functions
+from services.registry.building import Building, build_fault
+from services.registry.functions import Functions, digests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
@@ -68,6 +69,7 @@ class Deployments:
         clock: Clock,
         metrics: Metrics,
         source: Source | None = None,
+        building: Building | None = None,
         functions_root: Path | None = None,
         reconcile_seconds: float = 30.0,
         retry_seconds: float = 0.5,
@@ -81,6 +83,7 @@ class Deployments:
             clock: stamps the catalogue.
             metrics: what is counted.
             source: the functions folder; None: what the store holds is projected.
+            building: has built what versions need; None: nothing is built.
             functions_root: the folder's path, for people.
             reconcile_seconds: time between full rounds.
             retry_seconds: first pause after a round that failed; it doubles up to 5 s.
@@ -91,6 +94,7 @@ class Deployments:
         self._clock = clock
         self._metrics = metrics
         self._source = source
+        self._building = building
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
         self._reconcile_seconds = reconcile_seconds
         self._retry_seconds = retry_seconds
@@ -112,6 +116,8 @@ class Deployments:
             tasks.create_task(self._tick(), name="reconcile timer")
             if self._source is not None:
                 tasks.create_task(self._follow(self._source), name="folder watch")
+                if self._building is not None:
+                    tasks.create_task(self._building.run(lambda: self.wake(full=False)), name="builds")
 
     def wake(self, *, full: bool = True) -> None:
         """Start a round as soon as the present one has ended."""
@@ -121,6 +127,8 @@ class Deployments:
     def bus_is_back(self) -> None:
         """The server may have come back without its state: look at everything."""
         self._projection.distrust()
+        if self._building is not None:
+            self._building.distrust()
         self.wake()
 
     async def _tick(self) -> None:
@@ -188,9 +196,14 @@ class Deployments:
 
     async def _bring_in(self, snapshot: Snapshot, now: Round) -> None:
         """Write to the store what differs from the folder."""
+        if self._building is not None:
+            for identity in self._building.outdated(self._entries):
+                self._applied.pop(identity, None)
         todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
         await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now))
         await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
+        if self._building is not None:
+            await self._building.settle(self._entries)
 
     async def _deploy(self, function: LoadedFunction, namespace: str, now: Round) -> None:
         """Write one function; one that cannot be written keeps what was stored, and holds up no other."""
@@ -215,31 +228,43 @@ class Deployments:
         """Write one function unless the store has it just so; False when another registry was faster: look again."""
         identity = catalog.loaded_id(namespace, function)
         known = self._entries.get(identity)
-        entry = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer)
+        built: Mapping[str, catalog.Built] = {}
+        if self._building is not None:
+            built = await self._building.of(function, namespace=namespace, known=known, code=code)
+        entry = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer, built=built)
+        faults = [fault for version in function.versions if (fault := build_fault(version, built)) is not None]
+        # One that waits for a build is looked at again in the next round, and so is one whose build failed: to say so.
+        settled = not any(each.resolution.state in catalog.UNBUILT for each in built.values())
         if known is not None and entry == known:
-            self._applied[identity] = (function, known)
+            now.faults += faults
+            if settled:
+                self._applied[identity] = (function, known)
             return True
+        named = digests([entry])
         try:
-            written = await self._functions.write(entry, code)
+            written = await self._functions.write(entry, {digest: each for digest, each in code.items() if digest in named})
         except errors.ConflictError:
             await self._reread(identity)
             return False
+        now.faults += faults
         self._entries[identity] = written
-        self._applied[identity] = (function, written)
+        if settled:
+            self._applied[identity] = (function, written)
         now.deployed.append(written)
         self._metrics.deployments.labels("changed" if known else "created").inc()
         return True
 
     async def _missing_bundles(self, function: LoadedFunction, known: FunctionEntry | None) -> Mapping[str, Bundle]:
-        """Return the code of the versions that the stored entry does not have.
+        """Return the code of the versions that are not stored with just that code.
 
         Raises:
             errors.TemporaryError: a file changed or went since the folder was loaded.
         """
-        stored = {version.bundle for version in known.versions} if known else set[str]()
+        stored = {version.label: version for version in known.versions} if known else {}
         missing: dict[str, Bundle] = {}
         for version in function.versions:
-            if self._source is not None and version.bundle not in stored and version.bundle not in missing:
+            is_stored = catalog.has_code(stored.get(version.found.label), version)
+            if self._source is not None and not is_stored and version.bundle not in missing:
                 missing[version.bundle] = bundle = await self._source.bundle(version.found)
                 if bundles.bundle_digest(bundle) != version.bundle:
                     raise errors.TemporaryError(f"{version.found.entrypoint} has changed since it was loaded")

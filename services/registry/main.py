@@ -15,7 +15,9 @@ from libs.lifecycle import Service
 from libs.secrets import KeyRing
 from libs.storage.port import Store
 from libs.telemetry import ops
+from services.registry.building import Building
 from services.registry.catalog import Sealer
+from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
 from services.registry.functions import Functions
 from services.registry.handlers import Handlers
@@ -71,13 +73,15 @@ async def start(
     """Start the parts on a bus and a store that are there; nothing of it needs either to answer now."""
     clock = SystemClock()
     functions = Functions(store=store, clock=clock)
+    projection = Projection(bus=bus, bundles=functions.bundle, metrics=metrics)
     deployments = Deployments(
         functions=functions,
-        projection=Projection(bus=bus, bundles=functions.bundle, metrics=metrics),
+        projection=projection,
         sealer=sealer,
         clock=clock,
         metrics=metrics,
         source=_source(chosen),
+        building=Building(dependencies=Dependencies(bus=bus), projection=projection),
         functions_root=chosen.functions_root,
         reconcile_seconds=chosen.reconcile_seconds,
     )

@@ -83,6 +83,26 @@ class Projection:
         """Forget which bundles are known to be there; the next write asks for each again."""
         self._objects_there.clear()
 
+    async def offer(self, digest: str, bundle: Bundle) -> None:
+        """Have code in the object store that no entry names yet, for executors to build what it needs.
+
+        Raises:
+            errors.TemporaryError: the bus cannot be reached.
+        """
+        if digest not in self._objects_there and not await self._objects.has(digest):
+            await self._objects.put(digest, codec.encode(bundle))
+            self._metrics.projection_writes.labels("bundle").inc()
+        self._objects_there.add(digest)
+
+    async def withdraw(self, digest: str) -> None:
+        """Remove code that was offered and that no entry has come to name.
+
+        Raises:
+            errors.TemporaryError: the bus cannot be reached.
+        """
+        self._objects_there.discard(digest)
+        await self._objects.delete(digest)
+
     async def show(self, entries: Collection[FunctionEntry]) -> None:
         """Bring these functions' bundles and keys up to date.
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from libs.messages.catalog import FunctionEntry, Problem
+from services.registry.catalog import can_run
 from services.registry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,10 @@ class Herald:
             )
         else:
             for entry in now.deployed:
+                if not all(can_run(version) for version in entry.versions):
+                    text = "%s (%s) waits for its dependencies"
+                    log.info(text, entry.name, entry.runtime, extra=_ids(entry) | {"action": "version_waits"})
+                    continue
                 log.info(
                     "deployed %s (%s) in %d ms",
                     entry.name,

@@ -1,0 +1,151 @@
+"""What has to be built for a function on its way into the catalogue: decided for each version, and asked for.
+
+A version whose code is stored already keeps what was built for it. Any other is looked at: code that needs nothing is done,
+other code is put where executors find it, and they are asked. Until they have answered the version is pending.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from libs.messages.catalog import Bundle, FunctionEntry, Problem, Resolution, VersionEntry
+from services.registry import catalog, documents
+from services.registry.catalog import NOTHING_BUILT, Built
+from services.registry.dependencies import Asker, Dependencies, Subject, may_need
+from services.registry.functions import digests
+from services.registry.projection import Projection
+from services.registry.source.folder import LoadedFunction, LoadedVersion
+
+_PENDING = Built(resolution=Resolution(state="pending"))
+_TOLD_LINES = 6
+
+
+class Building:
+    """Has built what versions need."""
+
+    def __init__(self, *, dependencies: Dependencies, projection: Projection) -> None:
+        """Ask by `dependencies`, and have the code in the object store by `projection`."""
+        self._dependencies = dependencies
+        self._projection = projection
+        self._wanted: set[Subject] = set()
+        """What the present round has asked for."""
+        self._offered: set[str] = set()
+        self._unproven: dict[Subject, Asker] | None = None
+        """Layers of stored versions that executors have not confirmed yet; None: nobody has looked which there are."""
+
+    async def run(self, on_news: Callable[[], None]) -> None:
+        """Ask executors for ever; call `on_news` when there is something to look at."""
+        await self._dependencies.run(on_news)
+
+    def distrust(self) -> None:
+        """The layer store may have lost what it held: have executors look, and build again what is missing."""
+        self._unproven = None
+
+    async def of(
+        self, function: LoadedFunction, *, namespace: str, known: FunctionEntry | None, code: Mapping[str, Bundle]
+    ) -> Mapping[str, Built]:
+        """Return what is built for a function's versions, by label; what is not known is asked for.
+
+        Args:
+            function: as it was loaded.
+            namespace: where it belongs.
+            known: what is stored.
+            code: bundles that may not be stored yet, by digest.
+
+        Raises:
+            errors.TemporaryError: the bus cannot be reached.
+        """
+        before = {version.label: version for version in known.versions} if known else {}
+        found: dict[str, Built] = {}
+        for version in function.versions:
+            label = version.found.label
+            asker = Asker(namespace=namespace, function=function.name, version=label)
+            found[label] = await self._of_version(function.runtime, version, before.get(label), asker, code)
+        return found
+
+    def outdated(self, entries: Mapping[str, FunctionEntry]) -> list[str]:
+        """Return the ids of functions whose layer executors would make another way now: their language is a newer one."""
+        if self._unproven is None:
+            self._unproven = {
+                _subject(entry.runtime, version): Asker(namespace=entry.namespace, function=entry.name, version=version.label)
+                for entry, version in _with_layers(entries.values())
+            }
+        outdated: list[str] = []
+        if not self._unproven:
+            return outdated
+        for entry, version in _with_layers(entries.values()):
+            subject = _subject(entry.runtime, version)
+            asker = self._unproven.get(subject)
+            if asker is None:
+                continue
+            self._wanted.add(subject)
+            reply = self._dependencies.outcome(subject, asker)
+            if reply is None:
+                continue
+            if reply.resolution.state == "ok" and reply.layer != version.layer:
+                outdated.append(documents.id_of(entry))
+            else:
+                self._unproven.pop(subject)
+        return outdated
+
+    async def settle(self, entries: Mapping[str, FunctionEntry]) -> None:
+        """End a round: forget what it has not asked for, and take back code that is not wanted any more.
+
+        Raises:
+            errors.TemporaryError: the bus cannot be reached.
+        """
+        wanted, self._wanted = self._wanted, set()
+        self._dependencies.forget_all_but(wanted)
+        needed = {subject.bundle for subject in wanted}
+        stale = self._offered - needed
+        if stale:
+            in_use = digests(entries.values())
+            for digest in stale:
+                if digest not in in_use:
+                    await self._projection.withdraw(digest)
+            self._offered -= stale
+
+    async def _of_version(
+        self, runtime: str, version: LoadedVersion, before: VersionEntry | None, asker: Asker, code: Mapping[str, Bundle]
+    ) -> Built:
+        subject = Subject(runtime, version.bundle, version.found.entrypoint)
+        if before is not None and catalog.has_code(before, version) and catalog.can_run(before):
+            if self._unproven is None or subject not in self._unproven:
+                return _stored(before)
+            reply = self._dependencies.outcome(subject, asker)
+            if reply is None or reply.resolution.state != "ok":
+                return _stored(before)
+            self._unproven.pop(subject)
+            return Built(resolution=reply.resolution, layer=reply.layer, layer_mount=reply.layer_mount)
+        bundle = code.get(version.bundle)
+        if bundle is not None:
+            if not may_need(runtime, version.found.entrypoint, bundle):
+                return NOTHING_BUILT
+            self._offered.add(version.bundle)
+            await self._projection.offer(version.bundle, bundle)
+        self._wanted.add(subject)
+        reply = self._dependencies.outcome(subject, asker)
+        if reply is not None:
+            return Built(resolution=reply.resolution, layer=reply.layer, layer_mount=reply.layer_mount)
+        return _stored(before) if before is not None and catalog.has_code(before, version) else _PENDING
+
+
+def build_fault(version: LoadedVersion, built: Mapping[str, Built]) -> Problem | None:
+    """Return what is to be said of a version whose build has failed; None of any other."""
+    resolution = built.get(version.found.label, NOTHING_BUILT).resolution
+    if resolution.state != "error":
+        return None
+    root, name = version.found.root, resolution.manifest or version.found.entrypoint
+    last = "\n".join(resolution.message.splitlines()[-_TOLD_LINES:])
+    tool = f" ({resolution.tool})" if resolution.tool else ""
+    return Problem(path=f"{root}/{name}" if root else name, message=f"dependencies could not be installed{tool}: {last}")
+
+
+def _stored(version: VersionEntry) -> Built:
+    return Built(resolution=version.resolution, layer=version.layer, layer_mount=version.layer_mount)
+
+
+def _subject(runtime: str, version: VersionEntry) -> Subject:
+    return Subject(runtime, version.bundle, version.entrypoint)
+
+
+def _with_layers(entries: Iterable[FunctionEntry]) -> list[tuple[FunctionEntry, VersionEntry]]:
+    return [(entry, version) for entry in entries for version in entry.versions if version.layer]
