@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from libs import errors
 from services.executor.guests import Blank, Guests
+from services.executor.process import Worker
 from services.executor.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Spares:
         self._room = room
         self._used = Counter[Kind]()
         self._shelves: dict[Kind, _Shelf] = {}
+        self._ending: set[Worker] = set()
         self._booting = 0
         self._closed = False
         self.taken = 0
@@ -153,9 +155,9 @@ class Spares:
     async def close(self) -> None:
         """End all spares and keep none any more."""
         self._closed = True
-        blanks = [blank for shelf in self._shelves.values() for blank in shelf.blanks]
+        workers = [blank.worker for shelf in self._shelves.values() for blank in shelf.blanks]
         self._shelves.clear()
-        await asyncio.gather(*(blank.worker.kill() for blank in blanks))
+        await asyncio.gather(*(worker.kill() for worker in (*workers, *self._ending)))
 
     def _replenish(self) -> None:
         """Boot what lacks, as far as that disturbs nobody: starts that somebody waits for come first."""
@@ -208,5 +210,7 @@ class Spares:
         for blank in shelf.blanks[: max(count, 0)]:
             shelf.blanks.remove(blank)
             given += blank.worker.cell.memory_kib() * 1024
+            self._ending.add(blank.worker)
+            blank.worker.on_gone(partial(self._ending.discard, blank.worker))
             blank.worker.kill_soon()
         return given

@@ -1,0 +1,143 @@
+"""Spares: ready before they are needed, replaced, bounded, and gone when nobody needs their kind."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from libs import errors
+from libs.testing.wait import eventually
+from services.executor.descriptor import GuestDescriptor
+from services.executor.guests import Bounds, Guests
+from services.executor.places import Places
+from services.executor.process import WorkerEndedError
+from services.executor.profile import Profile
+from services.executor.sandbox.process import ProcessSandbox
+from services.executor.spares import Kind, Spares
+from tests.unit.executor.scripted import PATIENCE, ScriptedRuntime
+
+KIND = Kind("well", Profile())
+OTHER = Kind("well", Profile(network=False))
+
+
+class Kept:
+    """Spares and what they are bounded by."""
+
+    def __init__(self, folder: Path, tasks: asyncio.TaskGroup, descriptor: GuestDescriptor) -> None:
+        self.room = 1 << 30
+        self.places = Places(folder)
+        guests = Guests(
+            runtimes={script: ScriptedRuntime(script) for script in ("well", "dies")},
+            sandbox=ProcessSandbox(),
+            descriptor=descriptor,
+            places=self.places,
+            bounds=Bounds(ready_seconds=PATIENCE, max_body_bytes=1 << 20, max_booting=4),
+        )
+        self.spares = Spares(guests=guests, tasks=tasks, each=2, most=5, at_once=2, room=lambda: self.room)
+
+    async def ready(self, count: int) -> None:
+        """Wait until there are so many."""
+        await eventually(lambda: self.spares.count == count, within=PATIENCE)
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
+    """Spares, two of each kind."""
+    with contextlib.closing(GuestDescriptor()) as descriptor:
+        async with asyncio.TaskGroup() as tasks:
+            made = Kept(tmp_path, tasks, descriptor)
+            yield made
+            await made.spares.close()
+        made.places.close()
+
+
+async def test_spares_are_kept_of_kinds_in_use_only(kept: Kept) -> None:
+    assert kept.spares.count == 0
+    kept.spares.use(KIND)
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    kept.spares.use(Kind("unheard of", Profile()))
+    kept.spares.disuse(KIND)
+    assert kept.spares.count == 2
+    kept.spares.disuse(KIND)
+    assert kept.spares.count == 0
+
+
+async def test_start_takes_a_spare_which_is_replaced(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    blank = await kept.spares.take(KIND)
+    assert (kept.spares.taken, kept.spares.missed) == (1, 0)
+    assert not list(blank.place.code.iterdir())
+    await kept.ready(2)
+    await blank.worker.kill()
+    assert not blank.place.code.exists()
+    assert kept.spares.count == 2
+
+
+async def test_start_boots_a_guest_itself_when_there_is_no_spare(kept: Kept) -> None:
+    blank = await kept.spares.take(OTHER)
+    assert (kept.spares.taken, kept.spares.missed) == (0, 1)
+    await blank.worker.kill()
+    with pytest.raises(errors.UnavailableError):
+        await kept.spares.take(Kind("unheard of", Profile()))
+    with pytest.raises(WorkerEndedError):
+        await kept.spares.take(Kind("dies", Profile()))
+
+
+async def test_more_spares_are_kept_after_a_burst(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    blanks = [await kept.spares.take(KIND) for _ in range(3)]
+    await kept.ready(4 if kept.spares.missed == 1 else 5)
+    await asyncio.gather(*(blank.worker.kill() for blank in blanks))
+
+
+async def test_spare_that_dies_is_not_handed_out(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    blank = await kept.spares.take(KIND)
+    await kept.ready(2)
+    taken = [await kept.spares.take(KIND) for _ in range(2)]
+    await taken[0].worker.kill()
+    await eventually(lambda: kept.spares.count >= 2, within=PATIENCE)
+    again = await kept.spares.take(KIND)
+    assert not again.worker.ended
+    await asyncio.gather(*(each.worker.kill() for each in (blank, *taken, again)))
+
+
+async def test_spares_go_first_when_memory_runs_short_and_are_not_booted_at_once_again(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    assert kept.spares.shed(1) > 0
+    assert kept.spares.count == 1
+    kept.spares.shed(1 << 40)
+    assert kept.spares.count == 0
+    kept.spares.trim()
+    assert kept.spares.count == 0
+
+
+async def test_no_spare_is_booted_where_there_is_no_room(kept: Kept) -> None:
+    kept.room = 0
+    kept.spares.use(KIND)
+    kept.spares.trim()
+    assert kept.spares.count == 0
+    kept.room = 1 << 30
+    kept.spares.trim()
+    await kept.ready(2)
+
+
+async def test_spares_of_all_kinds_together_are_bounded(kept: Kept) -> None:
+    kinds = [Kind("well", Profile(disk_mb=size)) for size in range(1, 6)]
+    for kind in kinds:
+        kept.spares.use(kind)
+    await kept.ready(5)
+
+
+async def test_close_ends_all_spares_and_those_that_are_just_booting(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await asyncio.sleep(0)
+    await kept.spares.close()
+    kept.spares.use(OTHER)
+    await kept.ready(0)
