@@ -252,6 +252,33 @@ def test_an_asgi_application_that_ends_while_nobody_reads_is_an_error(bench: Ben
     assert start.type == START
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_asgi_application_may_send_a_body_where_there_is_none(bench: Bench, status: int) -> None:
+    source = (
+        "async def app(scope, receive, send):\n    assert scope['type'] == 'http'\n"
+        f"    await send({{'type': 'http.response.start', 'status': {status}, 'headers': []}})\n    for n in range(20):\n"
+        "        await send({'type': 'http.response.body', 'body': b'x', 'more_body': n < 19})\n"
+    )
+    guest = bench.loaded({"python": source})
+    for _ in range(2):
+        answer = guest.call()
+        assert (answer.type, answer.status, answer.body) == (ANSWER, status, b"")
+        assert not answer.flags & BACKGROUND or guest.next_frame().type == END
+
+
+def test_an_asgi_application_whose_headers_are_none_is_told_so_and_stopped(bench: Bench) -> None:
+    source = (
+        "import asyncio\nasync def app(scope, receive, send):\n    assert scope['type'] == 'http'\n    try:\n"
+        "        await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'x y', b'')]})\n"
+        "        while True:\n            await send({'type': 'http.response.body', 'body': b'x', 'more_body': True})\n"
+        "    except asyncio.CancelledError:\n        print('stopped', flush=True)\n        raise\n"
+    )
+    guest = bench.loaded({"python": source})
+    assert guest.call().failure["code"] == "invalid_response"
+    assert guest.call().failure["code"] == "invalid_response"
+    assert "stopped" in guest.stdout
+
+
 WSGI_FORMS = {
     "write": "    start('200 OK', [('Content-Type', 'text/x')])(b'one ')\n    return [b'two']\n",
     "list": "    start('200 OK', [('Content-Type', 'text/x')])\n    return [b'one ', b'two']\n",

@@ -10,7 +10,7 @@ from .jsontext import dumps  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from asyncio import Future
     from typing import Any
 
 type Answer = tuple[int, bytes, bytes]
@@ -34,8 +34,8 @@ class Unfinished:
 
     __slots__ = ("after", "value")
 
-    def __init__(self, value: Any, after: Awaitable[Any]) -> None:
-        """Return `value`, then run `after`."""
+    def __init__(self, value: Any, after: Future[Any]) -> None:
+        """Return `value`, then wait for `after`; it is cancelled when `value` turns out to be no answer."""
         self.value = value
         self.after = after
 
@@ -64,7 +64,8 @@ _BINARY_TYPE = "application/octet-stream"
 _BINARY_PREFIXES = ("image/", "audio/", "video/", "font/")
 _BINARY_TYPES = frozenset({_BINARY_TYPE, "application/pdf", "application/zip", "application/gzip", "application/wasm"})
 _HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<!--")
-_BODYLESS = frozenset({204, 304})
+BODYLESS = frozenset({204, 304})
+"""Statuses of answers without a body, whatever the handler says."""
 _WHOLE = (str, bytes, dict, list, type(None), int)
 """The usual kinds of body, which come in one piece."""
 
@@ -138,9 +139,9 @@ def decoded(value: object) -> bytes:
 
 def _finish(status: int, pairs: list[list[str]], content_type: str, value: Any) -> Answer | Flow:
     if type(value) not in _WHOLE and (hasattr(value, "__next__") or hasattr(value, "__aiter__")):
-        return Flow(status, pairs, content_type, iter(()) if status in _BODYLESS else value)
+        return Flow(status, pairs, content_type, iter(()) if status in BODYLESS else value)
     body, natural_type = _written(value, content_type)
-    if status in _BODYLESS:
+    if status in BODYLESS:
         body = b""
     elif body and not content_type:
         pairs.append(["content-type", natural_type])

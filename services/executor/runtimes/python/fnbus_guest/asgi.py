@@ -6,7 +6,7 @@ what it does after its last piece (Starlette's background tasks) goes on after t
 
 from __future__ import annotations
 
-from .answers import Made, Unfinished  # noqa: TID252  see the package's docstring
+from .answers import BODYLESS, Made, Unfinished  # noqa: TID252  see the package's docstring
 from .jsontext import loads  # noqa: TID252
 from .loading import LoadError  # noqa: TID252
 from .requests import header_pairs, mount_of, scheme_of, server_of  # noqa: TID252
@@ -75,6 +75,7 @@ class _Exchange:
         self._start: Message = {}
         self._pieces: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue(1)
         self._over = asyncio.Event()
+        self._ignores = False
 
     async def run(self, application: Application, scope: Message) -> Any:
         """Return the application's answer, as a whole or with a body that comes on."""
@@ -86,6 +87,8 @@ class _Exchange:
         if not self._start:
             await task
             raise RuntimeError("the application ended without an answer")
+        if self._start["status"] in BODYLESS:
+            self._ignores, more = True, False
         await asyncio.sleep(0)  # most have nothing more to do after their last piece
         body = self._rest(piece, task) if more else piece
         made = Made(self._start["status"], _headers(self._start), body)
@@ -128,6 +131,8 @@ class _Exchange:
             more = message.get("more_body", False)
             if not more:
                 self._over.set()
+            if self._ignores:
+                return
             await self._pieces.put((message.get("body", b""), more))
 
     def _wake(self, task: asyncio.Future[None]) -> None:

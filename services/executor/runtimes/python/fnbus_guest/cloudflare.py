@@ -124,6 +124,22 @@ class Context:
 
         self.waiting.append(asyncio.ensure_future(work))
 
+    def all_done(self) -> asyncio.Future[None]:
+        """Return what is done when everything is, also what is added meanwhile; it tells the first failure."""
+        import asyncio
+
+        return asyncio.ensure_future(self._all_done())
+
+    async def _all_done(self) -> None:
+        failed: BaseException | None = None
+        for each in self.waiting:
+            try:
+                await each
+            except Exception as error:  # noqa: BLE001  one failure must not keep the others from their end
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
     def pass_through_on_exception(self) -> None:
         """Do nothing: there is no origin behind the function."""
 
@@ -157,7 +173,7 @@ def bind(found: Any, around: Surroundings) -> Handler:
             raise
         if isinstance(value, Response):
             value = Made(value.status, value.headers, value.body)
-        return Unfinished(value, _all_of(context.waiting)) if context.waiting else value
+        return Unfinished(value, context.all_done()) if context.waiting else value
 
     return handle
 
@@ -169,15 +185,3 @@ def _wanted(function: Callable[..., Any]) -> int:
     if code is None or code.co_flags & _VARIADIC:
         return 3
     return code.co_argcount - (1 if method is not function else 0)
-
-
-async def _all_of(waiting: list[asyncio.Future[Any]]) -> None:
-    """Wait for all, also for those that are added meanwhile; the first failure is told when all are done."""
-    failed: BaseException | None = None
-    for each in waiting:
-        try:
-            await each
-        except Exception as error:  # noqa: BLE001  one failure must not keep the others from their end
-            failed = failed or error
-    if failed is not None:
-        raise failed

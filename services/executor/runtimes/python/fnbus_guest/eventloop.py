@@ -20,14 +20,18 @@ class EventLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._at_end: list[Callable[[], Awaitable[Any]]] = []
 
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        """Return the result of `awaitable`, or raise what it raises."""
+    def prepare(self) -> asyncio.AbstractEventLoop:
+        """Make the loop, and return it: importing `asyncio` takes longer than all else that a worker does to start."""
         if self._loop is None:
             import asyncio
 
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
-        return self._loop.run_until_complete(_result_of(awaitable))
+        return self._loop
+
+    def run(self, awaitable: Awaitable[Any]) -> Any:
+        """Return the result of `awaitable`, or raise what it raises."""
+        return self.prepare().run_until_complete(_result_of(awaitable))
 
     def at_end(self, last: Callable[[], Awaitable[Any]]) -> None:
         """Have `last` run when the worker ends in order."""

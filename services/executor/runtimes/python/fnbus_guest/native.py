@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .styles import Handler, Surroundings  # noqa: TID252
 
 _FUNCTION = type(lambda: None)
+_ASYNCHRONOUS = 0x80 | 0x200
+"""`inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`."""
 _VARIADIC, _KEYWORDS = 4, 8
 """`inspect.CO_VARARGS` and `CO_VARKEYWORDS`."""
 
@@ -23,6 +25,9 @@ def bind(function: Callable[..., Any], around: Surroundings) -> Handler:
     """Return a handler of requests that calls `function` with events."""
     handler = of_event(function)
     env = around.env
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & _ASYNCHRONOUS:
+        around.loop.prepare()  # now, so that no call has to wait for it
 
     def handle(head: bytes, body: bytes) -> Any:
         return handler(event_of(head, body, env))

@@ -17,7 +17,7 @@ from .loading import load  # noqa: TID252
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from asyncio import Future
     from typing import Any
 
 _INVALID = b'{"error":"invalid runtime response"}'
@@ -96,12 +96,12 @@ class Guest:
         if isinstance(value, Unfinished):
             value, after = value.value, value.after
         answer = self._answer(call, value, waited)
-        if answer is None:
-            return
         flags = frames.BACKGROUND if after is not None else 0
+        if answer is None or (isinstance(answer, Flow) and not self._stream(call, answer, waited)):
+            if after is not None:
+                after.cancel()
+            return
         if isinstance(answer, Flow):
-            if not self._stream(call, answer, waited):
-                return
             self._send(frames.END, call, 0, b"", b"", waited, flags)
         else:
             self._send(frames.ANSWER, call, *answer, waited, flags)
@@ -136,7 +136,7 @@ class Guest:
             return False
         return True
 
-    def _go_on(self, call: int, after: Awaitable[Any], waited: int) -> None:
+    def _go_on(self, call: int, after: Future[Any], waited: int) -> None:
         """Run what the handler left for after its answer; its failure is for the function's log."""
         try:
             self._loop.run(after)
