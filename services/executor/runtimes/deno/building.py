@@ -18,7 +18,12 @@ _CONFIGS = ("deno.json", "deno.jsonc", "import_map.json", "deno.lock", "package.
 _DECLARING = re.compile(r'"(?:imports|importMap|dependencies)"\s*:')
 _SOURCES = (".ts", ".mts", ".tsx", ".js", ".mjs", ".jsx")
 _FOREIGN = re.compile(r"""(?:\bfrom|\bimport)\s*\(?\s*["'](?:npm:|jsr:|https?://)""")
-_CACHE = "/tmp/deno"  # noqa: S108  the build's own
+_ENV = (
+    ("DENO_DIR", "/tmp/deno"),  # noqa: S108  the build's own
+    ("DENO_TLS_CA_STORE", "mozilla,system"),
+    ("DENO_NO_UPDATE_CHECK", "1"),
+    ("NO_COLOR", "1"),
+)
 _LARGEST = 4 * 1024 * 1024
 
 
@@ -57,7 +62,7 @@ def plan_of(code: Path, entrypoint: str, *, deno: Callable[[], Path], version: s
         output=OUTPUT,
         mount=OUTPUT,
         visible=() if program.is_relative_to("/usr") else (program,),
-        env=(("DENO_DIR", _CACHE), ("DENO_NO_UPDATE_CHECK", "1"), ("NO_COLOR", "1")),
+        env=_ENV,
     )
 
 

@@ -20,8 +20,8 @@ const { from } = Buffer;
  */
 export function serve(platform) {
   const exit = process.exit.bind(process);
-  const stderr = process.stderr;
-  const worker = { channel: null, meter: new Meter(), root: "", log: (text) => stderr.write(text) };
+  // process.stderr is made when it is touched first, which takes milliseconds that only an error needs.
+  const worker = { channel: null, meter: new Meter(), root: "", log: (text) => process.stderr.write(text) };
   const calls = new Map();
   let adapter = null;
   let env = {};

