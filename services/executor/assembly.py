@@ -122,7 +122,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
 
     def on_new(known: Known) -> None:
         if known.key.runtime in parts.runtimes:
-            bundles.prefetch(known.version.bundle)
+            bundles.use(known.version.bundle)
             layers.use(known.version.layer)
             spares.use(Kind(known.key.runtime, of_version(known.version)))
             dispatch.warm(known)
@@ -132,8 +132,10 @@ async def assemble(service: Service, parts: Parts) -> Executor:
 
     def on_gone(known: Known) -> None:
         dispatch.pool.retire(known.key)
-        layers.disuse(known.version.layer)
-        spares.disuse(Kind(known.key.runtime, of_version(known.version)))
+        if known.key.runtime in parts.runtimes:
+            bundles.disuse(known.version.bundle)
+            layers.disuse(known.version.layer)
+            spares.disuse(Kind(known.key.runtime, of_version(known.version)))
 
     catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone)
     places = await asyncio.to_thread(Places, parts.state / "workers")
@@ -213,6 +215,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
     )
     async with asyncio.timeout(_CATALOG_SECONDS):
         await catalogue.complete.wait()
+    await bundles.tidy()
     await layers.tidy()
     await calls.start(names)
     if chosen.job_slots:

@@ -18,7 +18,6 @@ from services.executor import runs, unbuilt
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Known
 from services.executor.frames import FrameType
-from services.executor.guests import Blank
 from services.executor.places import Source
 from services.executor.process import Worker, WorkerEndedError
 from services.executor.profile import of_version
@@ -101,6 +100,8 @@ class Boot:
             raise
         except WorkerEndedError as error:
             raise StartError(_failure(error.code, str(error))) from error
+        except OSError as error:
+            raise StartError(_failure(FailureCode.UNAVAILABLE, f"the code cannot be put in its place: {error}")) from error
         except errors.FnbusError as error:
             raise StartError(_failure(FailureCode.UNAVAILABLE, str(error))) from error
         except Exception as error:
@@ -115,7 +116,12 @@ class Boot:
         self._watchdog.add(worker)
         worker.on_gone(partial(self._watchdog.remove, worker))
         try:
-            await self._fill(blank, sources, writable=version.permissions.write)
+            try:
+                await blank.place.fill(sources, writable=version.permissions.write)
+            except FileNotFoundError:
+                # Somebody has removed the bundle's folder: it is fetched again.
+                self._bundles.forget(version.bundle)
+                await blank.place.fill(await self._sources(known), writable=version.permissions.write)
             head = self._load_head(known, blank.root)
             frame = await worker.assign(head, limits=version.limits, seconds=self._bounds.load_seconds)
         except BaseException:
@@ -136,12 +142,6 @@ class Boot:
                 raise errors.UnavailableError("this executor has no store of what is built for functions")
             sources.append(Source(folder=await self._layers.folder(version.layer), mount=version.layer_mount))
         return sources
-
-    async def _fill(self, blank: Blank, sources: list[Source], *, writable: bool) -> None:
-        try:
-            await blank.place.fill(sources, writable=writable)
-        except OSError as error:
-            raise errors.UnavailableError(f"the code cannot be put in its place: {error}") from error
 
     def _load_head(self, known: Known, root: str) -> bytes:
         version = known.version

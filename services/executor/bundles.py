@@ -5,10 +5,13 @@ workers of any age may read it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from libs import errors
@@ -24,6 +27,8 @@ _FETCHES = 2
 """One, and another when what came was not what was asked for."""
 
 
+_GONE = ".gone-"
+_SWEEP_SECONDS = 0.5
 _AT_ONCE = 4
 """Fetches under way; a large catalogue would otherwise be asked for all at once at the start."""
 
@@ -42,6 +47,8 @@ class Bundles:
         self._tasks = tasks
         self._known: dict[str, Source] = {}
         self._fetching: dict[str, asyncio.Task[Source | errors.FnbusError]] = {}
+        self._uses = Counter[str]()
+        self._sweeping: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def folder(self, digest: str) -> Path:
@@ -67,6 +74,45 @@ class Bundles:
         """Begin to fetch a bundle that will be needed; a failure is told when it is needed."""
         if digest not in self._known:
             self._fetch_of(digest)
+
+    def use(self, digest: str) -> None:
+        """Note that a version needs a bundle, and begin to fetch it."""
+        self._uses[digest] += 1
+        self.prefetch(digest)
+
+    def disuse(self, digest: str) -> None:
+        """Note that a version that needed a bundle has gone; what nobody needs any more is removed from this machine."""
+        self._uses[digest] -= 1
+        if self._uses[digest] <= 0:
+            del self._uses[digest]
+            self._hide(digest)
+            if self._sweeping is None:
+                self._sweeping = self._tasks.create_task(self._sweep(), name="bundles that go")
+
+    def forget(self, digest: str) -> None:
+        """Note that a bundle's folder is not there any more, so that it is fetched when it is needed again."""
+        self._known.pop(digest, None)
+
+    async def tidy(self) -> None:
+        """Remove what an earlier run has left and no version needs. Called once all versions are known."""
+        for digest in await asyncio.to_thread(_kept, self._folder):
+            if digest not in self._uses:
+                self._hide(digest)
+        await asyncio.to_thread(_remove_hidden, self._folder)
+
+    def _hide(self, digest: str) -> None:
+        """Take a bundle out of sight at once, so that nobody finds half of it; `_remove_hidden` removes it."""
+        if digest in self._fetching:
+            return
+        self._known.pop(digest, None)
+        with contextlib.suppress(OSError):
+            os.rename(self._folder / digest, self._folder / f"{_GONE}{digest[:12]}-{secrets.token_hex(4)}")
+
+    async def _sweep(self) -> None:
+        """Remove what was hidden, all of it in one go."""
+        await asyncio.sleep(_SWEEP_SECONDS)
+        self._sweeping = None
+        await asyncio.to_thread(_remove_hidden, self._folder)
 
     def _fetch_of(self, digest: str) -> "asyncio.Task[Source | errors.FnbusError]":
         """Return the one fetch of a bundle, a task of its own: a caller who gives up does not take it away from others."""
@@ -118,6 +164,17 @@ class Bundles:
 def _count(place: Path) -> int:
     """Return how many files a bundle's folder holds; 0 when it is not there."""
     return sum(len(files) for _, _, files in os.walk(place))
+
+
+def _kept(folder: Path) -> list[str]:
+    """Return the digests of the bundles that lie in a folder."""
+    return [each.name for each in folder.iterdir() if not each.name.startswith(".")] if folder.is_dir() else []
+
+
+def _remove_hidden(folder: Path) -> None:
+    """Remove what was taken out of sight."""
+    for each in folder.glob(f"{_GONE}*"):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def _fault(data: bytes, digest: str) -> str:

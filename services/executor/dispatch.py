@@ -95,6 +95,11 @@ class Dispatch:
         """Runs that were taken and not answered yet."""
         return self._open
 
+    @property
+    def spares(self) -> int:
+        """Guests without code that are ready."""
+        return self._spares.count
+
     def submit(self, run: Run) -> None:
         """Take a run; its `on_done` is called once, from the event loop, also when it is refused."""
         self._by_handle[run.handle] = run

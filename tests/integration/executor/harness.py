@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from libs.bus import rpc, streams
-from libs.bus.port import Bus
+from libs.bus.port import Bus, ObjectStore
 from libs.clock import SystemClock
 from libs.lifecycle import Service
 from libs.messages import bundles, codec, subjects
@@ -30,7 +30,7 @@ from tests.unit.executor.scripted import ScriptedRuntime
 
 PATIENCE = 25.0
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-SCRIPTS = ("well", "never-ready", "load-fails", "dies")
+SCRIPTS = ("well", "never-ready", "load-fails", "load-dies", "dies")
 
 
 @dataclass(slots=True)
@@ -64,6 +64,8 @@ class Platform:
         self.heartbeats: list[Heartbeat] = []
         self.sandbox: Sandbox = ProcessSandbox()
         self.runtimes: Mapping[str, Runtime] = {script: ScriptedRuntime(script) for script in SCRIPTS}
+        self.bundles: Callable[[ObjectStore], ObjectStore] = lambda store: store
+        """What the executor has instead of the store of bundles."""
         self.budget_ms = int(PATIENCE * 1000)
         self.bus: Bus
         self.executor: Executor
@@ -218,7 +220,7 @@ class Platform:
             executor="executor-1",
             bus=bus,
             catalog=await bus.bucket(subjects.CATALOG_BUCKET),
-            bundles=await bus.objects(subjects.BUNDLE_STORE),
+            bundles=self.bundles(await bus.objects(subjects.BUNDLE_STORE)),
             bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=3600),
             runtimes=self.runtimes,
             sandbox=self.sandbox,

@@ -12,7 +12,7 @@ import pytest
 from libs.bus import jetstream, streams
 from libs.bus.port import Bus
 from libs.messages import bundles, codec, subjects
-from libs.messages.calls import Heartbeat, Invocation, Reply
+from libs.messages.calls import Heartbeat, Invocation, Reply, ReplyKind
 from libs.messages.catalog import Bundle, BundleFile, FunctionEntry, Policy, VersionEntry
 from libs.testing.nats import NatsServer, running_nats
 from libs.testing.wait import eventually
@@ -111,6 +111,32 @@ async def test_executor_answers_with_the_real_guest_and_drains_on_sigterm(bus: B
     assert (await running).status == 200
     code, out = await ended(process)
     assert code == 0, out
+
+
+async def test_no_call_fails_when_one_of_two_executors_is_told_to_stop(bus: Bus, nats: NatsServer, tmp_path: Path) -> None:
+    version = await deploy(bus)
+    first, second = await started(bus, nats, tmp_path / "first"), await started(bus, nats, tmp_path / "second")
+    stopping = asyncio.Event()
+    answered: list[int] = []
+
+    async def caller() -> None:
+        after = 0
+        while after < 5:
+            reply = await call(bus, version, seconds=0.02)
+            if reply.kind is not ReplyKind.BUSY:  # a gateway asks the next one then
+                answered.append(reply.status)
+                after += stopping.is_set()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(caller())
+        await eventually(lambda: len(answered) >= 20, within=PATIENCE)
+        first.send_signal(signal.SIGTERM)
+        assert (await ended(first))[0] == 0
+        stopping.set()
+    assert set(answered) == {200}
+    second.send_signal(signal.SIGTERM)
+    assert (await ended(second))[0] == 0
 
 
 async def test_workers_die_with_an_executor_that_is_killed(bus: Bus, nats: NatsServer, tmp_path: Path) -> None:

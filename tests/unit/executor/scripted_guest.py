@@ -154,6 +154,8 @@ def main() -> None:
         kind, call, _, head, body = read(peer)
         if kind == CALL:
             obey(peer, call, head, body)
+        elif kind == LOAD and script == "load-dies":
+            sys.exit(7)
         elif kind == LOAD and script == "load-hangs":
             time.sleep(1000)
         elif kind == LOAD and script == "load-fails":
