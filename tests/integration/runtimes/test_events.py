@@ -8,6 +8,19 @@ ECHO: Sources = {
     "python": "def handler(event):\n    return {'status': 200, 'body': event}\n",
     "node": "exports.handler = (event) => ({ status: 200, body: event });\n",
     "deno": "export const handler = (event) => ({ status: 200, body: event });\n",
+    "php": (
+        "<?php\n"
+        "function handler(array $event) {\n"
+        "    $event['secrets'] = (object) $event['secrets'];\n"
+        "    return ['status' => 200, 'body' => $event];\n"
+        "}\n"
+    ),
+    "rust": (
+        "use serde_json::{json, Value};\n"
+        "pub fn handler(event: Value) -> Value {\n"
+        '    json!({"status": 200, "body": event})\n'
+        "}\n"
+    ),
 }
 
 
@@ -85,6 +98,18 @@ def test_event_params_are_there_under_both_names_and_are_one_object(answered: An
         "python": "def handler(event):\n    return {'same': event['params'] is event['path_params'], 'p': event['params']}\n",
         "node": "exports.handler = (event) => ({ same: event.params === event.path_params, p: event.params });\n",
         "deno": "export const handler = (event) => ({ same: event.params === event.path_params, p: event.params });\n",
+        "php": (
+            "<?php\n"
+            "function handler($event) {\n"
+            "    return ['same' => $event['params'] === $event['path_params'], 'p' => $event['params']];\n"
+            "}\n"
+        ),
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(event: Value) -> Value {\n"
+            '    json!({"same": event["params"] == event["path_params"], "p": event["params"]})\n'
+            "}\n"
+        ),
     }
     assert answered(sources, params={"id": "7"}).json() == {"same": True, "p": {"id": "7"}}
 
@@ -94,6 +119,18 @@ def test_params_are_given_to_a_handler_that_asks_for_them(answered: Answered) ->
         "python": "def handler(event, id, *, slug='none'):\n    return {'id': id, 'slug': slug, 'm': event['method']}\n",
         "node": "exports.handler = (event, { id, slug = 'none' }) => ({ id, slug, m: event.method });\n",
         "deno": "export const handler = (event, { id, slug = 'none' }) => ({ id, slug, m: event.method });\n",
+        "php": (
+            "<?php\n"
+            "function handler(array $event, array $params) {\n"
+            "    return ['id' => $params['id'], 'slug' => $params['slug'] ?? 'none', 'm' => $event['method']];\n"
+            "}\n"
+        ),
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(event: Value) -> Value {\n"
+            '    json!({"id": event["id"], "slug": event["slug"].as_str().unwrap_or("none"), "m": event["method"]})\n'
+            "}\n"
+        ),
     }
     assert answered(sources, params={"id": "7", "other": "x"}).json() == {"id": "7", "slug": "none", "m": "GET"}
 
@@ -103,6 +140,7 @@ def test_params_are_given_whole_as_a_second_argument(answered: Answered) -> None
         "python": "def handler(event, params):\n    return {'params': params}\n",
         "node": "exports.handler = (event, params) => ({ params });\n",
         "deno": "export const handler = (event, params) => ({ params });\n",
+        "php": "<?php function handler($event, $params) { return ['params' => $params]; }\n",
     }
     assert answered(sources, params={"id": "7"}).json() == {"params": {"id": "7"}}
 
@@ -112,6 +150,20 @@ def test_environment_is_in_the_event_and_in_the_process(answered: Answered) -> N
         "python": "import os\nAT_LOAD = os.environ['KEY']\ndef handler(event):\n    return [AT_LOAD, event['env']]\n",
         "node": "const atLoad = process.env.KEY;\nexports.handler = (event) => [atLoad, event.env];\n",
         "deno": "const atLoad = Deno.env.get('KEY');\nexport const handler = (event) => [atLoad, event.env];\n",
+        "php": (
+            "<?php\n"
+            "$atLoad = getenv('KEY');\n"
+            "function handler($event) {\n"
+            "    global $atLoad;\n"
+            "    return [$_ENV['KEY'] === $atLoad ? $atLoad : null, $event['env']];\n"
+            "}\n"
+        ),
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(event: Value) -> Value {\n"
+            '    json!([std::env::var("KEY").unwrap(), event["env"]])\n'
+            "}\n"
+        ),
     }
     assert answered(sources, env={"KEY": "välue"}).json() == ["välue", {"KEY": "välue"}]
 
@@ -121,6 +173,22 @@ def test_event_is_new_for_each_call_when_a_handler_changes_it(bench: Bench) -> N
         "python": "def handler(event):\n    seen = list(event['env'])\n    event['env']['MORE'] = 'x'\n    return seen\n",
         "node": "exports.handler = (event) => { const seen = Object.keys(event.env); event.env.MORE = 'x'; return seen; };\n",
         "deno": ("export function handler({ env }) { const seen = Object.keys(env); env.MORE = 'x'; return seen; }\n"),
+        "php": (
+            "<?php\n"
+            "function handler($event) {\n"
+            "    $seen = array_keys($event['env']);\n"
+            "    $event['env']['MORE'] = 'x';\n"
+            "    return $seen;\n"
+            "}\n"
+        ),
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(mut event: Value) -> Value {\n"
+            '    let seen: Vec<String> = event["env"].as_object().unwrap().keys().cloned().collect();\n'
+            '    event["env"]["MORE"] = json!("x");\n'
+            "    json!(seen)\n"
+            "}\n"
+        ),
     }
     guest = bench.loaded(sources, env={"KEY": "v"})
     assert guest.call().json() == ["KEY"]
@@ -132,6 +200,15 @@ def test_memory_of_a_module_lives_from_call_to_call(bench: Bench) -> None:
         "python": "n = 0\ndef handler(event):\n    global n\n    n += 1\n    return {'n': n}\n",
         "node": "let n = 0;\nexports.handler = () => ({ n: ++n });\n",
         "deno": "let n = 0;\nexport const handler = () => ({ n: ++n });\n",
+        "php": "<?php\n$n = 0;\nfunction handler() {\n    global $n;\n    return ['n' => ++$n];\n}\n",
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "use std::sync::atomic::{AtomicU32, Ordering};\n"
+            "static N: AtomicU32 = AtomicU32::new(1);\n"
+            "pub fn handler(_: Value) -> Value {\n"
+            '    json!({"n": N.fetch_add(1, Ordering::Relaxed)})\n'
+            "}\n"
+        ),
     }
     guest = bench.loaded(sources)
     assert [guest.call().json()["n"] for _ in range(3)] == [1, 2, 3]

@@ -1,12 +1,19 @@
 """What a guest keeps to itself and how it ends, on every runtime."""
 
-from libs.testing.guests import CALL, Bench, Sources, request_head
+from libs.testing.guests import CALL, ENTRY_FILES, Bench, Sources, request_head
 from libs.testing.wait import eventually
 
 HELLO: Sources = {
     "python": "def handler(event):\n    return {'hello': event['query']['name']}\n",
     "node": "exports.handler = (event) => ({ hello: event.query.name });\n",
     "deno": "export const handler = (event) => ({ hello: event.query.name });\n",
+    "php": "<?php function handler($event) { return ['hello' => $event['query']['name']]; }\n",
+    "rust": (
+        "use serde_json::{json, Value};\n"
+        "pub fn handler(event: Value) -> Value {\n"
+        '    json!({"hello": event["query"]["name"]})\n'
+        "}\n"
+    ),
 }
 
 
@@ -24,6 +31,25 @@ def test_output_of_a_handler_is_flushed_before_the_answer_and_never_mixed_with_i
             "export const handler = () => { Deno.stdout.writeSync(new TextEncoder().encode('to out')); console.error('to err');"
             " Deno.stdout.writeSync(Uint8Array.of(0, 0, 0, 20, 5)); return 'ok'; };\n"
         ),
+        "php": (
+            "<?php\n"
+            "function handler() {\n"
+            "    echo 'to out';\n"
+            '    fwrite(STDERR, "to err\\n");\n'
+            '    echo "\\0\\0\\0\\x14\\x05";\n'
+            "    return 'ok';\n"
+            "}\n"
+        ),
+        "rust": (
+            "use serde_json::Value;\n"
+            "use std::io::Write;\n"
+            "pub fn handler(_: Value) -> Value {\n"
+            '    print!("to out");\n'
+            '    eprintln!("to err");\n'
+            "    std::io::stdout().write_all(&[0, 0, 0, 20, 5]).unwrap();\n"
+            '    "ok".into()\n'
+            "}\n"
+        ),
     }
     guest = bench.loaded(sources)
     assert guest.call().text == "ok"
@@ -36,6 +62,7 @@ def test_output_is_not_lost_when_it_is_not_text(bench: Bench) -> None:
         "python": "def handler(event):\n    print('\\udc80')\n    return 'ok'\n",
         "node": "exports.handler = () => { console.log('\\udc80'); return 'ok'; };\n",
         "deno": "export const handler = () => { console.log('\\udc80'); return 'ok'; };\n",
+        "php": "<?php function handler() { echo \"\\xff\\n\"; return 'ok'; }\n",
     }
     assert bench.loaded(sources).call().text == "ok"
 
@@ -45,8 +72,16 @@ def test_arguments_of_the_process_do_not_tell_the_descriptor(bench: Bench) -> No
         "python": "import os, sys\ndef handler(event):\n    return [os.path.basename(a) for a in sys.argv]\n",
         "node": "exports.handler = () => process.argv.slice(1).map((a) => require('path').basename(a));\n",
         "deno": "export const handler = () => [...Deno.args, ...process.argv.slice(1).map((a) => a.split('/').pop())];\n",
+        "php": "<?php function handler() { global $argv; return array_map('basename', $argv); }\n",
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(_: Value) -> Value {\n"
+            '    let more = std::env::args().count() > 1 || std::env::var("FNBUS_GUEST").is_ok();\n'
+            '    json!([if more { "more" } else { "handler.rs" }])\n'
+            "}\n"
+        ),
     }
-    assert bench.loaded(sources).call().json() in (["handler.py"], ["handler.js"], ["handler.ts"])
+    assert bench.loaded(sources).call().json() == [ENTRY_FILES[bench.runtime]]
 
 
 def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Bench) -> None:
@@ -60,6 +95,14 @@ def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Be
             "const ls = new Deno.Command('ls', { args: ['-l', '/proc/self/fd'] });\n"
             "export const handler = () => new TextDecoder().decode(ls.outputSync().stdout);\n"
         ),
+        "php": "<?php function handler() { return shell_exec('ls -l /proc/self/fd'); }\n",
+        "rust": (
+            "use serde_json::Value;\n"
+            "pub fn handler(_: Value) -> Value {\n"
+            '    let output = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();\n'
+            "    String::from_utf8(output.stdout).unwrap().into()\n"
+            "}\n"
+        ),
     }
     listing = bench.loaded(sources).call().text
     # Node hands its children socket pairs as their stdio; anything above is inherited.
@@ -72,6 +115,13 @@ def test_standard_input_is_empty(bench: Bench) -> None:
         "python": "import sys\ndef handler(event):\n    return {'in': sys.stdin.read()}\n",
         "node": "exports.handler = () => ({ in: require('fs').readFileSync(0, 'utf8') });\n",
         "deno": "export const handler = () => ({ in: Deno.stdin.readSync(new Uint8Array(9)) ?? '' });\n",
+        "php": "<?php function handler() { return ['in' => stream_get_contents(STDIN)]; }\n",
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(_: Value) -> Value {\n"
+            '    json!({"in": std::io::read_to_string(std::io::stdin()).unwrap()})\n'
+            "}\n"
+        ),
     }
     assert bench.loaded(sources).call().json() == {"in": ""}
 
@@ -98,6 +148,13 @@ def test_a_guest_ends_when_its_descriptor_is_closed_whatever_it_left_running(ben
         ),
         "node": "exports.handler = () => { setInterval(() => {}, 1000); return 'ok'; };\n",
         "deno": "export const handler = () => { setInterval(() => {}, 1000); return 'ok'; };\n",
+        "rust": (
+            "use serde_json::Value;\n"
+            "pub fn handler(_: Value) -> Value {\n"
+            "    std::thread::spawn(std::thread::park);\n"
+            '    "ok".into()\n'
+            "}\n"
+        ),
     }
     guest = bench.loaded(sources)
     assert guest.call().text == "ok"

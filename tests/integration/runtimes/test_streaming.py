@@ -12,6 +12,7 @@ HELLO: Sources = {
     "python": "def handler(event):\n    yield 'one '\n    yield 'two '\n    yield 'drei ü'\n",
     "node": "exports.handler = function* (event) { yield 'one '; yield 'two '; yield 'drei ü'; };\n",
     "deno": "export function* handler(event) { yield 'one '; yield 'two '; yield 'drei ü'; }\n",
+    "php": "<?php function handler() { yield 'one '; yield 'two '; yield 'drei ü'; }\n",
 }
 
 GATED: Sources = {
@@ -28,6 +29,14 @@ GATED: Sources = {
         "import fs from 'node:fs';\nexport function* handler(event) { yield 'first'; while "
         "(!fs.existsSync(event.query.gate)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5); "
         "yield 'second'; }\n"
+    ),
+    "php": (
+        "<?php\n"
+        "function handler($event) {\n"
+        "    yield 'first';\n"
+        "    while (!file_exists($event['query']['gate'])) { usleep(5000); clearstatcache(); }\n"
+        "    yield 'second';\n"
+        "}\n"
     ),
 }
 """Sends a small piece, then waits for a file."""
@@ -51,6 +60,7 @@ ENDLESS: Sources = {
     "python": "def handler(event):\n    while True:\n        yield b'x' * 65536\n",
     "node": "exports.handler = function* (event) { while (true) yield new Uint8Array(65536); };\n",
     "deno": "export function* handler(event) { while (true) yield new Uint8Array(65536); }\n",
+    "php": "<?php function handler() { while (true) yield str_repeat('x', 65536); }\n",
 }
 ASYNC_ENDLESS: Sources = {
     "python": "async def handler(event):\n    while True:\n        yield b'x' * 65536\n",
@@ -74,12 +84,21 @@ ENVELOPE: Sources = {
         "'X-A': 'b' }, body: events() }; }\nfunction* events() { for (let n = 0; n < 3; n++) yield `data: "
         "${n}\\n\\n`; }\n"
     ),
+    "php": (
+        "<?php\n"
+        "function handler() {\n"
+        "    $headers = ['Content-Type' => 'text/event-stream', 'X-A' => 'b'];\n"
+        "    return ['status' => 201, 'headers' => $headers, 'body' => events()];\n"
+        "}\n"
+        'function events() { for ($n = 0; $n < 3; $n++) yield "data: $n\\n\\n"; }\n'
+    ),
 }
 
 BREAKS: Sources = {
     "python": "def handler(event):\n    yield 'begun'\n    raise RuntimeError('broken off')\n",
     "node": "exports.handler = function* (event) { yield 'begun'; throw new Error('broken off'); };\n",
     "deno": "export function* handler(event) { yield 'begun'; throw new Error('broken off'); }\n",
+    "php": "<?php function handler() { yield 'begun'; throw new Error('broken off'); }\n",
 }
 
 
@@ -105,6 +124,7 @@ def test_bytes_stream_as_they_are(bench: Bench) -> None:
         "python": "def handler(event):\n    yield b'\\x00\\xff'\n    yield bytearray(b'\\xfe')\n",
         "node": "exports.handler = function* (event) { yield Uint8Array.of(0, 255); yield Uint8Array.of(254).buffer; };\n",
         "deno": "export function* handler(event) { yield Uint8Array.of(0, 255); yield Uint8Array.of(254).buffer; }\n",
+        "php": '<?php function handler() { yield "\\x00\\xff"; yield "\\xfe"; }\n',
     }
     streamed = bench.loaded(sources).stream()
     assert streamed.body == b"\x00\xff\xfe"
@@ -155,6 +175,7 @@ def test_a_large_piece_is_cut(bench: Bench) -> None:
         "python": "def handler(event):\n    yield 'a'\n    yield b'x' * 1_500_000\n",
         "node": "exports.handler = function* (event) { yield 'a'; yield new Uint8Array(1_500_000); };\n",
         "deno": "export function* handler(event) { yield 'a'; yield new Uint8Array(1_500_000); }\n",
+        "php": "<?php function handler() { yield 'a'; yield str_repeat('x', 1500000); }\n",
     }
     streamed = bench.loaded(sources).stream()
     assert len(streamed.body) == 1_500_001
@@ -175,6 +196,7 @@ def test_a_handler_that_fails_before_its_first_piece_answers_with_an_error(bench
         "python": "def handler(event):\n    if event:\n        raise RuntimeError('at once')\n    yield 'x'\n",
         "node": "exports.handler = function* (event) { if (event) throw new Error('at once'); yield 'x'; };\n",
         "deno": "export function* handler(event) { if (event) throw new Error('at once'); yield 'x'; }\n",
+        "php": "<?php function handler($event) { if ($event) throw new Error('at once'); yield 'x'; }\n",
     }
     answer = bench.loaded(sources).call()
     assert (answer.type, answer.status, answer.failure["message"]) == (ERROR, 500, "at once")
@@ -186,6 +208,7 @@ def test_an_empty_stream_is_an_empty_answer(bench: Bench) -> None:
             "python": "def handler(event):\n    yield from ()\n",
             "node": "exports.handler = function* (event) { yield* []; };\n",
             "deno": "export function* handler(event) { yield* []; }\n",
+            "php": "<?php function handler() { yield from []; }\n",
         }
     )
     answer = guest.call()
@@ -204,6 +227,7 @@ def test_output_of_a_stream_is_flushed_before_its_end(bench: Bench) -> None:
         "python": "def handler(event):\n    yield 'x'\n    print('said', end='')\n",
         "node": "exports.handler = function* (event) { yield 'x'; process.stdout.write('said'); };\n",
         "deno": "export function* handler(event) { yield 'x'; Deno.stdout.writeSync(new TextEncoder().encode('said')); }\n",
+        "php": "<?php function handler() { yield 'x'; echo 'said'; }\n",
     }
     guest = bench.loaded(sources)
     assert guest.stream().text == "x"
@@ -215,6 +239,7 @@ def test_a_piece_that_is_no_text_and_no_bytes_breaks_the_stream_off(bench: Bench
         "python": "def handler(event):\n    yield 'x'\n    yield {'not': 'a piece'}\n",
         "node": "exports.handler = function* (event) { yield 'x'; yield { not: 'a piece' }; };\n",
         "deno": "export function* handler(event) { yield 'x'; yield { not: 'a piece' }; }\n",
+        "php": "<?php function handler() { yield 'x'; yield ['not' => 'a piece']; }\n",
     }
     streamed = bench.loaded(sources).stream()
     assert (streamed.text, streamed.end.type) == ("x", ERROR)

@@ -206,5 +206,7 @@ def test_a_style_that_nobody_knows_is_refused(bench: Bench) -> None:
         "python": "def handler(event):\n    return 1\n",
         "node": "exports.handler = function (event) { return 1; };\n",
         "deno": "export function handler(event) { return 1; }\n",
+        "php": "<?php function handler() { return 1; }\n",
+        "rust": "pub fn handler(_: serde_json::Value) -> i32 {\n    1\n}\n",
     }
     assert "no-style" in bench.refused(sources, style="no-style").failure["message"]
