@@ -130,7 +130,14 @@ class Watchdog:
                 continue
             if found is not None and watched in self._watched:
                 del self._watched[watched]
-                watched.breach(*found)
+                code, message = found
+                log.info(
+                    "worker %d is ended: %s",
+                    watched.cell.pid,
+                    message,
+                    extra={"action": "worker_over_limit", "code": code.value, "pid": watched.cell.pid},
+                )
+                watched.breach(code, message)
 
     def _busy(self, watched: Watched, record: _Record) -> tuple[FailureCode, str] | None:
         limits = watched.limits

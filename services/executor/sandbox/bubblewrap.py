@@ -257,9 +257,9 @@ def _needed(command: GuestCommand, setpriv: str, *, run: bool) -> list[Path]:
 
 
 def _parents(shown: list[Path]) -> list[str]:
-    """Return how to make the folders above what is shown: bubblewrap itself would make them for root's eyes only."""
+    """Return how to make the folders above what is shown, to be passed through and not looked into."""
     folders = dict.fromkeys(str(parent) for path in shown for parent in reversed(path.parents))
-    return [word for folder in folders if folder != "/" for word in ("--dir", folder)]
+    return [word for folder in folders if folder != "/" for word in ("--perms", "0111", "--dir", folder)]
 
 
 def _binds(folder: str, names: tuple[str, ...]) -> list[str]:

@@ -72,10 +72,11 @@ class WorkerCell:
         if self._group is not None:
             self._group.limit(limits)
         disk = limits.disk_mb * _MIB
+        processes = limits.processes + 2 * ROOM  # above the group's bound, which keeps count of what it refused
         wanted = [
             (resource.RLIMIT_CORE, 0, 0),
             (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
-            (resource.RLIMIT_NPROC, limits.processes + ROOM, limits.processes + ROOM),
+            (resource.RLIMIT_NPROC, processes, processes),
             (resource.RLIMIT_FSIZE, disk, disk),
             (resource.RLIMIT_STACK, *_STACK),
             (resource.RLIMIT_MEMLOCK, _LOCKED_BYTES, _LOCKED_BYTES),

@@ -1,0 +1,1 @@
+"""Attacks on the platform from inside functions, each of which has to fail."""

@@ -1,0 +1,75 @@
+"""What an attack is measured by: the caller's answer, the neighbours' answers meanwhile, and the record of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from libs.testing.cluster import Cluster
+from libs.testing.wait import eventually
+
+_PATIENCE = 30.0
+_NEIGHBOUR_SECONDS = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Victim:
+    """A platform under attack."""
+
+    cluster: Cluster
+    client: httpx.AsyncClient
+
+    async def attack(self, function: str, do: str, **query: str | int) -> httpx.Response:
+        """Have a function attack, and see that a neighbour answers all the while."""
+        async with self._neighbours():
+            return await self.client.get(f"/{function}", params={"do": do, **query})
+
+    async def done(self, function: str, do: str, **query: str | int) -> Any:
+        """Return what an attack that answers has achieved, or the text of its failure."""
+        answer = await self.attack(function, do, **query)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        return told["done"] if "done" in told else str(told["failed"])
+
+    async def failure(self, answer: httpx.Response) -> dict[str, Any]:
+        """Return the record of a call that failed, once it is there."""
+        found = f"/_fn/executions/{answer.headers['x-request-id']}"
+
+        async def record() -> dict[str, Any]:
+            told = await self.client.get(found)
+            return told.json() if told.is_success else {}
+
+        return await eventually(record, within=_PATIENCE, every=0.1)
+
+    async def fine(self) -> None:
+        """Make sure that everything still works."""
+        answer = await self.client.get("/neighbour")
+        assert (answer.status_code, answer.text) == (200, "fine")
+
+    @contextlib.asynccontextmanager
+    async def _neighbours(self) -> AsyncGenerator[None]:
+        """Call a neighbour for the length of the block: it answers each time, and in time."""
+        await self.fine()
+        ended = asyncio.Event()
+        answers = 0
+
+        async def call() -> None:
+            nonlocal answers
+            while not ended.is_set():
+                async with asyncio.timeout(_NEIGHBOUR_SECONDS):
+                    await self.fine()
+                answers += 1
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await ended.wait()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(call(), name="neighbour")
+            try:
+                yield
+            finally:
+                ended.set()
+        assert answers
