@@ -109,6 +109,8 @@ class RustRuntime:
         script = (
             "set -e",
             f"mkdir -p {MOUNT}",
+            # cargo would take it for the workspace of the crates that lie below it
+            *((f"rm -f {shlex.quote(crate.path)}",) if crate.path else ()),
             f"{shlex.quote(str(tools.cargo))} build --release --manifest-path {CRATE}/Cargo.toml --target-dir {CRATE}/target",
             f"cp {CRATE}/target/release/handler {_PROGRAM}",
         )
