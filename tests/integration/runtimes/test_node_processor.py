@@ -28,7 +28,8 @@ def test_an_answer_tells_that_its_handler_only_computed(bench: Bench, source: st
     "source",
     [
         "export const handler = () => new Promise((go) => setTimeout(go, 2));\n",
-        "import { execFileSync } from 'node:child_process';\nexport const handler = () => String(execFileSync('sleep', ['0.01']));\n",
+        "import { execFileSync } from 'node:child_process';\n"
+        "export const handler = () => String(execFileSync('sleep', ['0.01']));\n",
         "const cell = new Int32Array(new SharedArrayBuffer(4));\n"
         "export const handler = () => { Atomics.wait(cell, 0, 0, 5); return 1; };\n",
     ],
