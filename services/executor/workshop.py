@@ -211,13 +211,17 @@ class Workshop:
             elif os.path.isdir(path):
                 argv += ["--ro-bind", path, path]
         argv += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+        argv += ["--perms", "0755", "--dir", "/etc"]
         for name in _ETC:
             argv += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         argv += ["--bind", str(work / "tmp"), "/tmp", "--bind", str(work / "build"), ROOT]  # noqa: S108  the build's own
-        shown = {*plan.visible, *self._toolbox.visible}
-        for path in sorted(shown):
-            if not path.is_relative_to("/usr") and not path.is_relative_to("/etc/ssl"):
-                argv += ["--ro-bind-try", str(path), str(path)]
+        shown = [path for path in sorted({*plan.visible, *self._toolbox.visible}) if not _is_system(path)]
+        # Above what is shown bubblewrap makes folders as closed as the host's, and the build has a user of its own.
+        for parent in sorted({parent for path in shown for parent in path.parents if parent != Path("/")}):
+            if not _is_system(parent):
+                argv += ["--perms", "0755", "--dir", str(parent)]
+        for path in shown:
+            argv += ["--ro-bind-try", str(path), str(path)]
         for number, (_, target) in enumerate(self._toolbox.files):
             argv += ["--ro-bind", str(work / "settings" / str(number)), target]
         return [*argv, "--remount-ro", "/"]
@@ -310,6 +314,11 @@ class _Running:
         if await asyncio.to_thread(_size, self._work) > _SPACE * self._bounds.max_mb * _MIB:
             return f"it took more than {_SPACE * self._bounds.max_mb} MB on disk and was ended"
         return ""
+
+
+def _is_system(path: Path) -> bool:
+    """Whether a path is there in any case."""
+    return path.parts[1] in ("usr", "tmp", "proc", "dev", *_SYSTEM) or path.is_relative_to("/etc/ssl") or path == Path("/etc")
 
 
 def _memory(pid: int) -> int:

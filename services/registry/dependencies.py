@@ -33,7 +33,7 @@ _MANIFESTS = {
 _ALWAYS = frozenset({"rust"})
 """Languages whose code is always built."""
 _ENDINGS = {"python": (".py",), "deno": (".ts", ".js", ".mjs", ".mts", ".tsx", ".jsx"), "node": ()}
-_REQUIREMENTS = re.compile(rb"^#@requirements\b", re.MULTILINE)
+_REQUIREMENTS = re.compile(rb"^\s*#\s*@requirements\b", re.MULTILINE)
 _REMOTE = re.compile(rb"""["'](?:npm:|jsr:|https?://)""")
 _NAMED = ("dependencies", "optionalDependencies", "workspaces", "imports", "require")
 _AT_ONCE = 16
