@@ -36,9 +36,12 @@ class ExecutorCollector(Collector):
         for state, count in (("busy", pool.busy), ("idle", pool.idle), ("starting", starting), ("ending", pool.ending)):
             workers.add_metric([state], count)
         yield workers
+        spares = self._dispatch.spares
+        yield GaugeMetricFamily("fnbus_executor_spares", "Guests without code that are ready", value=spares)
+        yield GaugeMetricFamily("fnbus_executor_reserved_bytes", "Memory reckoned with for workers", value=pool.reserved)
         yield GaugeMetricFamily("fnbus_executor_calls_waiting", "Calls that wait for a worker", value=pool.waiting)
         runs = CounterMetricFamily("fnbus_executor_runs", "Calls and attempts that ended, by reply", labels=["kind"])
-        for kind in ("answer", "busy", "failure"):
+        for kind in ("answer", "stream", "busy", "failure"):
             runs.add_metric([kind], counts[kind])
         yield runs
         seconds = self._dispatch.run_us / 1e6

@@ -33,6 +33,8 @@ _ANSWERS = (_ANSWER, _ERROR)
 _LAST_WORDS_SECONDS = 0.25
 """How long a guest that closed its descriptor may take to end by itself, so that its exit code can be told."""
 _TOLD_BYTES = 2000
+_MEASURE_US = 500
+"""Processor time between two looks at the memory: it takes time to fill, and looking costs as much as a short call."""
 
 
 class WorkerEndedError(errors.TemporaryError):
@@ -76,6 +78,7 @@ class Worker(asyncio.Protocol):
         self._on_frame_of_call: OnFrame | None = None
         self._on_end: OnEnd | None = None
         self._fault = ""
+        self._unmeasured_us = 0
         self._killed = False
         self._dead = False
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -362,10 +365,12 @@ class Worker(asyncio.Protocol):
         """Take down what the call has used."""
         cell = self._cell
         if cell is not None:
-            self.cpu_us = max(cell.cpu_us() - self.call_cpu_started_us, 0)
-            self.memory_kib = memory = cell.memory_kib()
-            if memory > self.peak_kib:
-                self.peak_kib = memory
+            self.cpu_us = used = max(cell.cpu_us() - self.call_cpu_started_us, 0)
+            self._unmeasured_us += used
+            if self._unmeasured_us >= _MEASURE_US or not self.memory_kib:
+                self._unmeasured_us = 0
+                self.memory_kib = cell.memory_kib()
+                self.peak_kib = max(self.peak_kib, self.memory_kib)
 
     def _died(self) -> None:
         self._dead = True
