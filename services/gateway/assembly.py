@@ -16,9 +16,11 @@ from services.gateway.app import create_app
 from services.gateway.calls import Caller
 from services.gateway.catalogue import Catalogue, Executors
 from services.gateway.connection import Connection
+from services.gateway.desk import Desk
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
+from services.gateway.fastpath import FastPath
 from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayCollector, Meter
 from services.gateway.requests import Origin
@@ -37,6 +39,8 @@ class Gateway:
 
     edge: Edge
     """Its ASGI application."""
+    fast: FastPath | None
+    """What takes plain calls out before they get there."""
     catalogue: Catalogue
     executors: Executors
     caller: Caller
@@ -46,9 +50,23 @@ class Gateway:
 
 
 async def start(
-    service: Service, bus: port.Bus, settings: GatewaySettings, tracer: Tracing, *, clock: Clock | None = None
+    service: Service,
+    bus: port.Bus,
+    settings: GatewaySettings,
+    tracer: Tracing,
+    *,
+    clock: Clock | None = None,
+    fast: bool = True,
 ) -> Gateway:
     """Start a gateway as a part of `service`; what it started is undone by the service's stack.
+
+    Args:
+        service: whose part it is.
+        bus: where executors, registry and scheduler are.
+        settings: of the gateway.
+        tracer: for the spans of calls.
+        clock: to tell which executors are alive; the machine's by default.
+        fast: False: plain calls go the long way as well, for tests that the two are alike.
 
     Raises:
         errors.PermanentError: the address cannot be bound.
@@ -60,6 +78,7 @@ async def start(
     origin = Origin(settings.trusted_proxies)
     for subscription in (await executors.start(bus), await caller.start()):
         service.stack.push_async_callback(subscription.unsubscribe)
+    service.stack.callback(caller.stop)
     service.spawn(caller.run(), name="call sweep")
     service.spawn(catalogue.follow(bus), name="catalogue")
 
@@ -93,14 +112,15 @@ async def start(
         origin=origin,
         admin_token=settings.admin_token.get_secret_value(),
     )
-    edge = Edge(
+    desk = Desk(
         table=catalogue.table,
         caller=caller,
-        control=control,
         origin=origin,
         ledger=Ledger(meter=meter, tracer=tracer),
         max_in_flight=settings.max_in_flight,
     )
+    short = FastPath(desk, service.tasks) if fast else None
+    edge = Edge(desk=desk, fast=short, control=control)
     await _first_catalogue(catalogue)
     server = EmbeddedServer(
         uvicorn.Config(
@@ -122,7 +142,9 @@ async def start(
     await server.start(service)
     service.stack.callback(tails.close)
     log.info("listening", extra={"action": "listening", "host": settings.http_host, "port": server.bound_port})
-    return Gateway(edge=edge, catalogue=catalogue, executors=executors, caller=caller, tails=tails, port=server.bound_port)
+    return Gateway(
+        edge=edge, fast=short, catalogue=catalogue, executors=executors, caller=caller, tails=tails, port=server.bound_port
+    )
 
 
 async def _first_catalogue(catalogue: Catalogue) -> None:

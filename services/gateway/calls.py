@@ -86,14 +86,45 @@ class Caller:
             if not self.bodies.fits(invocation):
                 invocation = await self.bodies.put(invocation, key=f"call-{invocation.id}-{next(self._tokens):x}")
             outcome = await self._ask(subject, invocation, traceparent=traceparent, gone=gone)
-            if isinstance(outcome, calls.Reply) and outcome.body_ref:
-                outcome = await self.bodies.fetch(outcome) or Trouble.MALFORMED
         except port.PayloadTooLargeError:
             return Trouble.TOO_LARGE
         except errors.FnbusError as error:
             log.warning("a call could not be sent: %s", error, extra={"action": "call_not_sent", "request": invocation.id})
             return Trouble.DISCONNECTED
-        return outcome
+        return await self.fetch(outcome) if isinstance(outcome, calls.Reply) and outcome.body_ref else outcome
+
+    def begin(self, subject: str, invocation: calls.Invocation, *, traceparent: str, gone: Gone, done: Done) -> bool:
+        """As `call`, without a task: `done` is called with the outcome, once, from the event loop.
+
+        An outcome whose body is in the store has to be fetched (`fetch`). Returns False, and nothing happens, when there is
+        more to do than to send one message.
+        """
+        bus = self._bus
+        if not bus.connected or not self.bodies.fits(invocation):
+            return False
+        waiter = self._wait(subject, invocation, traceparent=traceparent, gone=gone, done=done)
+        try:
+            bus.post(subject, codec.encode(invocation), reply=waiter.reply, traceparent=traceparent)
+        except BaseException:
+            del self._waiters[waiter.token]
+            raise
+        return True
+
+    async def fetch(self, reply: calls.Reply) -> calls.Reply | Trouble:
+        """Return a reply with the body that it refers to."""
+        try:
+            return await self.bodies.fetch(reply) or Trouble.MALFORMED
+        except errors.FnbusError as error:
+            log.warning("a body could not be fetched: %s", error, extra={"action": "body_not_fetched", "key": reply.body_ref})
+            return Trouble.DISCONNECTED
+
+    def stop(self) -> None:
+        """End what is still under way: nobody will be there to be answered."""
+        for waiter in list(self._waiters.values()):
+            self._cancel(waiter)
+            self._settle(waiter, Trouble.DISCONNECTED)
+        for stream in self._streams.values():
+            stream.break_off("the gateway stops")
 
     async def _ask(self, subject: str, invocation: calls.Invocation, *, traceparent: str, gone: Gone | None) -> Outcome:
         result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

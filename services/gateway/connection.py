@@ -3,15 +3,25 @@
 What is refused here never becomes a request: it is not HTTP, its target is not ASCII, or its head is too large.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import orjson
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from libs.telemetry.ops import Send
 
 MAX_HEADERS = 200
 MAX_HEAD_BYTES = 64 * 1024
+MAX_HELD_BYTES = 64 * 1024
+"""Bodies up to this size are read before anything else is done; it is what uvicorn reads before it lets a client wait."""
+_BODY_HEADERS = frozenset({b"expect", b"content-length", b"transfer-encoding"})
+
+type Take = Callable[[RequestResponseCycle], bool]
+"""What an application may have besides ASGI, as `take`: answers a request whose body is complete, now or later; False leaves it
+to the ASGI application."""
 
 
 class HeadTooLargeError(Exception):
@@ -49,6 +59,9 @@ def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], 
 class Connection(HttpToolsProtocol):
     """One client connection.
 
+    A request with a small body, or none, is offered to the application's `take` when it is complete, instead of getting a task
+    as soon as its head is there.
+
     uvicorn arms a timer after each answer and cancels it with the next request, which costs a warm call as much as the bus's
     parser does. Here one timer runs on while requests come and go, and when it fires, looks how long the connection was idle.
     """
@@ -56,10 +69,21 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _idle_since: float | None = None
     """Since when nothing is asked; None while something is."""
+    _take: Take | None = None
+    _whole = False
+    """Whether the request that is being read can be taken when it is complete."""
+    _held: tuple[RequestResponseCycle, ASGI3Application] | None = None
+    """The request that will be."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  as uvicorn has it
+        """Find out whether the application takes requests."""
+        super().connection_made(transport)
+        self._take = getattr(cast("object", self.app), "take", None)
 
     def on_message_begin(self) -> None:
         """Count a new head from nothing."""
         self._head_bytes = 0
+        self._whole = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -76,9 +100,32 @@ class Connection(HttpToolsProtocol):
             raise HeadTooLargeError
         # As uvicorn's own, which is not called: there are ten of these to a call.
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        if name in _BODY_HEADERS:
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            if name != b"content-length" or not value.isdigit() or int(value) > MAX_HELD_BYTES:
+                self._whole = False
         self.headers.append((name, value))
+
+    def on_message_complete(self) -> None:
+        """Start with a request that was to be complete first."""
+        super().on_message_complete()
+        held = self._held
+        if held is not None:
+            self._held = None
+            self._start(*held)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if not cycle.more_body:
+            self._start(cycle, app)
+        elif self._whole and cycle is self.cycle:
+            self._held = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self._take is None or not self._take(cycle):
+            super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Go on with a request that waits, or wait for one."""

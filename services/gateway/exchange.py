@@ -19,6 +19,7 @@ class Exchange:
         "began",
         "began_ns",
         "callee",
+        "given_id",
         "headers",
         "id",
         "method",
@@ -48,6 +49,8 @@ class Exchange:
         self.traceparent = self.trace.header()
         self.parent = given.span_id if given else ""
         self.id = ""
+        self.given_id = ""
+        """The same, when it is the client's own."""
         self.path = ""
         self.pattern = ""
         self.callee: Callee | None = None

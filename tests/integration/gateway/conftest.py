@@ -46,14 +46,20 @@ async def scheduler(net: Net) -> AsyncIterator[FakeScheduler]:
 
 
 @pytest.fixture
-async def gateway(net: Net, executor: FakeExecutor) -> AsyncIterator[Gateway]:
+def fast() -> bool:
+    """Whether plain calls may go the short way; a module that wants both parametrises it."""
+    return True
+
+
+@pytest.fixture
+async def gateway(net: Net, executor: FakeExecutor, *, fast: bool) -> AsyncIterator[Gateway]:
     """A gateway on a free port, with small limits."""
     settings = GatewaySettings(http_port=0, drain_seconds=2, max_body_bytes=2 * 1024 * 1024, admin_token=SecretStr("secret"))
     async with asyncio.TaskGroup() as tasks:
         stack = contextlib.AsyncExitStack()
         service = Service("gateway", tasks, stack)
         async with stack:
-            made = await assembly.start(service, await net.connect("gateway"), settings, Tracing())
+            made = await assembly.start(service, await net.connect("gateway"), settings, Tracing(), fast=fast)
             await executor.beat()
             yield made
             service.stopping.set()

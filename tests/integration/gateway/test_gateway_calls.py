@@ -16,6 +16,9 @@ from libs.testing.fakes import FakeExecutor, answer, function_entry, project
 from libs.testing.wait import eventually
 from services.gateway.assembly import Gateway
 
+pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["short way", "long way"])
+"""The short way is the long way, only shorter."""
+
 type Deploy = Callable[..., Awaitable[None]]
 
 

@@ -13,6 +13,9 @@ from libs.testing.fakes import FakeExecutor, answer, function_entry, project
 from libs.testing.wait import eventually
 from services.gateway.assembly import Gateway
 
+pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["short way", "long way"])
+"""The short way is the long way, only shorter."""
+
 
 async def _deploy(net: Net, gateway: Gateway, executor: FakeExecutor, *, queue_timeout_ms: int = 0, max_queue: int = 2) -> None:
     pool = WorkerPoolPolicy(max_workers=1, max_queue=max_queue, queue_timeout_ms=queue_timeout_ms, overflow_status=503)

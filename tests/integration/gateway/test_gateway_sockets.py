@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 
 import orjson
+import pytest
 
 from libs.messages.catalog import Policy
 from libs.testing.buses import Net
 from libs.testing.fakes import FakeExecutor, answer, function_entry, project
 from libs.testing.wait import eventually
 from services.gateway.assembly import Gateway
+
+pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["short way", "long way"])
+"""The short way is the long way, only shorter."""
 
 
 async def _deploy(net: Net, gateway: Gateway, name: str, policy: Policy | None = None) -> None:
@@ -95,3 +99,56 @@ async def test_expectation_of_a_body_too_large_is_refused_before_it_is_sent(net:
     request = b"GET /hello HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n"
     data = await _talk(gateway, request, until=b"}")
     assert data.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "taken"),
+    [
+        pytest.param(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n", 1, id="no body"),
+        pytest.param(b"GET /hello HTTP/1.0\r\nhost: x\r\n\r\n", 1, id="old client"),
+        pytest.param(b"POST /hello HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody", 1, id="small body"),
+        pytest.param(b"POST /hello HTTP/1.1\r\nhost: x\r\ncontent-length: 70000\r\n\r\n" + b"b" * 70_000, 0, id="large body"),
+        pytest.param(
+            b"POST /hello HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", 0, id="chunks"
+        ),
+        pytest.param(
+            b"POST /hello HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\nbody", 0, id="expectation"
+        ),
+    ],
+)
+async def test_plain_calls_go_the_short_way_and_others_the_long_one(
+    net: Net, gateway: Gateway, executor: FakeExecutor, request_bytes: bytes, taken: int
+) -> None:
+    await project(await net.connect("registry"), function_entry("hello", methods=("GET", "POST")))
+    await eventually(lambda: gateway.catalogue.table.names.find("hello"))
+    data = await _talk(gateway, request_bytes, until=b"true}")
+    assert b" 200 OK\r\n" in data
+    if gateway.fast is not None:
+        assert gateway.fast.taken == taken
+    assert executor.invocations[0].body == request_bytes.partition(b"\r\n\r\n")[2].replace(b"4\r\nbody\r\n0\r\n\r\n", b"body")
+
+
+async def test_client_that_expects_is_told_to_go_on(net: Net, gateway: Gateway, executor: FakeExecutor) -> None:
+    await project(await net.connect("registry"), function_entry("hello", methods=("POST",)))
+    await eventually(lambda: gateway.catalogue.table.names.find("hello"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /hello HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"body")
+        assert (await reader.readuntil(b"true}")).startswith(b"HTTP/1.1 200 ")
+    assert executor.invocations[0].body == b"body"
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_pipelined_bodies_are_told_apart(net: Net, gateway: Gateway, executor: FakeExecutor) -> None:
+    await project(await net.connect("registry"), function_entry("hello", methods=("POST",)))
+    await eventually(lambda: gateway.catalogue.table.names.find("hello"))
+    executor.behaviour = lambda call: answer(b"<" + call.body + b">")
+    small = b"POST /hello HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n%03d"
+    chunked = b"POST /hello HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\n%03d\r\n0\r\n\r\n"
+    data = await _talk(gateway, b"".join((small, chunked)[n % 2] % n for n in range(6)), until=b"<005>")
+    places = [data.index(b"<%03d>" % number) for number in range(6)]
+    assert places == sorted(places)

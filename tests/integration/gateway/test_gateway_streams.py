@@ -16,6 +16,9 @@ from libs.testing.wait import eventually
 from services.gateway.assembly import Gateway
 from tests.integration.gateway.streamer import Streamer
 
+pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["short way", "long way"])
+"""The short way is the long way, only shorter."""
+
 PIECE = bytes(range(256)) * 256
 PATIENCE = 30.0
 

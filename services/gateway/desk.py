@@ -1,0 +1,151 @@
+"""What both ways through the gateway do alike: take a request in, find who is called, answer, write it down.
+
+`edge` is the long way, a coroutine for whatever a request may be; `fastpath` the short one, for the plain call.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+
+from libs.messages import heads
+from libs.telemetry.ops import PATHS, Receive, Scope, Send
+from services.gateway import answers, requests, turn
+from services.gateway.admission import Gate
+from services.gateway.answers import Refusal
+from services.gateway.callee import Callee
+from services.gateway.calls import Caller
+from services.gateway.connection import send_whole
+from services.gateway.exchange import Exchange
+from services.gateway.finish import Answer, Finish, refused
+from services.gateway.ledger import Ledger
+from services.gateway.outflow import Outflow
+from services.gateway.pieces import Streamed
+from services.gateway.relay import discard, relay
+from services.gateway.routing import paths
+from services.gateway.routing.table import Match, Table, Verdict
+
+log = logging.getLogger(__name__)
+
+_CONTROL = "/_fn"
+
+
+def is_control(path: str) -> bool:
+    """Whether a path is the control plane's or an operator's, hence no function's."""
+    return path in PATHS or (path.startswith(_CONTROL) and path[4:5] in ("/", ""))
+
+
+class Desk:
+    """Everything that a call needs on its way through."""
+
+    def __init__(
+        self, *, table: Table[Callee], caller: Caller, origin: requests.Origin, ledger: Ledger, max_in_flight: int
+    ) -> None:
+        """Answer calls to what is in `table`."""
+        self.caller = caller
+        self.origin = origin
+        self.finish = Finish()
+        self._table = table
+        self._ledger = ledger
+        self._max_in_flight = max_in_flight
+        self._given_ids: set[str] = set()
+
+    def open(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
+        """Take a request in; each is followed by exactly one `close`."""
+        exchange = Exchange(scope, receive, send)
+        if self._ledger.traced:
+            exchange.began_ns = time.time_ns()
+        given = requests.sane_request_id(exchange.headers)
+        # An id names a call to the executors, so one that is in use here cannot be taken for a second call.
+        if given and given not in self._given_ids:
+            exchange.id = exchange.given_id = given
+            self._given_ids.add(given)
+        else:
+            exchange.id = heads.request_id()
+        return exchange
+
+    def close(self, exchange: Exchange) -> None:
+        """Let a request go."""
+        if exchange.given_id:
+            self._given_ids.discard(exchange.given_id)
+
+    def route(self, exchange: Exchange) -> tuple[Callee, Mapping[str, str]]:
+        """Find who is called.
+
+        Raises:
+            Refusal: nobody, or not like this.
+        """
+        scope = exchange.scope
+        try:
+            exchange.path = paths.canonical(scope["raw_path"])
+        except paths.BadPathError as error:
+            raise Refusal(error.status, error.text) from None
+        match = self._table.match(exchange.path, exchange.method, self.origin.host(scope["client"], exchange.headers))
+        if match.verdict is not Verdict.FOUND or match.target is None:
+            raise _unmatched(match)
+        exchange.pattern = match.target.pattern
+        exchange.callee = callee = match.target.owner
+        return callee, match.params
+
+    def require_room(self, gate: Gate) -> None:
+        """Do nothing while one more call is not too many.
+
+        Raises:
+            Refusal: it is.
+        """
+        if gate.full or self.caller.in_flight >= self._max_in_flight:
+            raise turn.overflow(gate)
+
+    async def stream(self, exchange: Exchange, callee: Callee, stream: Streamed) -> None:
+        """Answer piece by piece."""
+        try:
+            answer = self.finish.answer(exchange, callee, stream)
+            if answer.error:
+                await self.send(exchange, answer)
+                return
+            outflow = Outflow(exchange.send)
+            stream.answered = answer.bodiless
+            outflow.begin(answer.status, answer.headers, answer.body, bodiless=answer.bodiless)
+            self._ledger.count(exchange, answer.status)
+            broken = await (discard(stream) if answer.bodiless else relay(stream, outflow))
+        finally:
+            stream.close()
+        if broken:
+            log.info("a streamed answer broke off: %s", broken, extra={"action": "stream_broken", "request": exchange.id})
+        self._ledger.streamed(exchange, answer.status, broken)
+
+    async def send(self, exchange: Exchange, answer: Answer) -> None:
+        """Answer whole."""
+        if not self.send_now(exchange, answer):
+            await exchange.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await exchange.send({"type": "http.response.body", "body": answer.body})
+            self._ledger.note(exchange, answer.status, answer.error)
+
+    def send_now(self, exchange: Exchange, answer: Answer) -> bool:
+        """Answer whole, unless that means to wait for the client; return whether it was done."""
+        status = answer.status
+        if status != answers.CLIENT_GONE and not send_whole(exchange.send, status, answer.headers, answer.body):
+            return False
+        self._ledger.note(exchange, status, answer.error)
+        return True
+
+    def failed(self, exchange: Exchange, error: Exception) -> Answer:
+        """Return the answer to a request that was refused, or that failed here."""
+        if not isinstance(error, Refusal):
+            extra = {"action": "gateway_exception", "request": exchange.id}
+            log.error("a call failed in the gateway", exc_info=error, extra=extra)
+            error = Refusal(500, "gateway exception")
+        return refused(exchange, error)
+
+
+def _unmatched(match: Match[Callee]) -> Refusal:
+    match match.verdict:
+        case Verdict.CONFLICT:
+            return Refusal(409, "ambiguous function")
+        case Verdict.WRONG_HOST:
+            return Refusal(421, "host not allowed")
+        case Verdict.WRONG_METHOD:
+            return Refusal(405, "method not allowed", (b"allow", ", ".join(match.allow).encode()))
+        case Verdict.OPTIONS:
+            return Refusal(204, "", (b"allow", ", ".join(match.allow).encode()))
+        case _:
+            return Refusal(404, "not found")
