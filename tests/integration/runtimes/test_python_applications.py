@@ -302,6 +302,7 @@ def test_a_wsgi_application_may_answer_in_any_form(bench: Bench, form: str) -> N
     answer = guest.call()
     body = guest.rest_of(answer).body if answer.type == START else answer.body
     assert (answer.status, body, answer.header("content-type")) == (200, b"one two", "text/x")
+    assert form not in ("list", "length", "write") or answer.type == ANSWER
 
 
 def test_a_wsgi_environment_is_complete(answered: Answered) -> None:

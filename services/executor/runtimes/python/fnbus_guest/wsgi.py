@@ -104,11 +104,12 @@ class _Exchange:
     def made(self, pieces: Iterable[bytes]) -> Made:
         """Return the answer: whole when the first piece is all of it, else as it comes."""
         rest = self._pieces(pieces)
-        first = b"".join(rest) if isinstance(pieces, (list, tuple)) else next(rest, b"")
+        whole = isinstance(pieces, (list, tuple))
+        first = b"".join(rest) if whole else next(rest, b"")
         if not self._status:
             raise AssertionError("the application did not call start_response")
         length = {name.lower(): value for name, value in self._headers}.get("content-length")
-        if first and length != str(len(first)):
+        if first and not whole and length != str(len(first)):
             return Made(self._status, self._headers, _Body(first, rest))
         rest.close()
         return Made(self._status, self._headers, first)
