@@ -37,7 +37,8 @@ def plan_of(code: Path, *, node: Callable[[], Path]) -> BuildPlan | None:
         errors.PermanentError: `package.json` cannot be read.
         errors.UnavailableError: there is no npm.
     """
-    if (code / _MODULES).is_dir() or not declared_in(code):
+    declared = {} if (code / _MODULES).is_dir() else declared_in(code)
+    if not declared:
         return None
     program = node()
     npm, own = _npm_of(program)
@@ -46,13 +47,26 @@ def plan_of(code: Path, *, node: Callable[[], Path]) -> BuildPlan | None:
     return BuildPlan(
         tool=f"npm {_version_of(npm)}",
         manifest=_MANIFEST,
-        inputs=(_MANIFEST, *locks),
+        inputs=(_MANIFEST, *locks, *_beside(code, declared)),
         argv=(str(program), str(npm), "ci" if locks else "install", *_QUIET),
         output=_MODULES,
         mount=_MODULES,
         visible=outside,
         env=(*_ENV, *_trust()),
     )
+
+
+def _beside(code: Path, declared: dict[str, str]) -> tuple[str, ...]:
+    """Return the files of packages that lie in the bundle itself: `file:./local`, a folder or an archive."""
+    root = code.resolve()
+    found: set[str] = set()
+    for version in declared.values():
+        local = str(version).removeprefix("file:")
+        place = (root / local).resolve()
+        if local != str(version) and place != root and place.is_relative_to(root):
+            files = place.rglob("*") if place.is_dir() else (place,)
+            found.update(str(each.relative_to(root)) for each in files if each.is_file())
+    return tuple(sorted(found))
 
 
 def _trust() -> tuple[tuple[str, str], ...]:
