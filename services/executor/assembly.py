@@ -39,7 +39,9 @@ _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
 _CORES_COMPUTING = 6
 """Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
-_MOST_SPARES = 24
+_MOST_SPARES = 48
+_SPARE_PART = 8
+"""Spares may use one such part of the memory for workers."""
 _CATALOG_SECONDS = 10.0
 _LAST_OUTCOMES_SECONDS = 2.0
 
@@ -149,13 +151,15 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             ready_seconds=chosen.ready_seconds, max_body_bytes=chosen.max_body_bytes, max_booting=_CORES_BOOTING * cores
         ),
     )
+    budget = memory_budget(chosen)
     spares = Spares(
         guests=booting,
         tasks=tasks,
         each=chosen.spares,
         most=_MOST_SPARES,
         at_once=cores,
-        room=lambda: dispatch.pool.room_bytes,
+        room=lambda: min(dispatch.pool.room_bytes, budget // _SPARE_PART),
+        quiet=lambda: not dispatch.unfinished,
     )
     watchdog = Watchdog(on_pressure=relieve, headroom=parts.sandbox.headroom_bytes)
     dispatch = Dispatch(
@@ -164,7 +168,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         executor=parts.executor,
         limits=Limits(
             max_workers=parts.max_workers,
-            memory_bytes=memory_budget(chosen),
+            memory_bytes=budget,
             max_waiting=chosen.max_waiting,
             max_waiting_per_version=max(chosen.max_waiting // 2, 1),
             max_starting=_CORES_BOOTING * cores,

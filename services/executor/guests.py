@@ -24,6 +24,8 @@ class Blank:
     place: Place
     root: str
     """Where the guest sees the place."""
+    memory_bytes: int
+    """What it used when it had just booted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,4 +106,5 @@ class Guests:
             place.remove()
             raise
         worker.on_gone(place.remove)
-        return Blank(worker=worker, place=place, root=self._sandbox.root(place.code))
+        memory = worker.cell.memory_kib() * 1024
+        return Blank(worker=worker, place=place, root=self._sandbox.root(place.code), memory_bytes=memory)

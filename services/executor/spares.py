@@ -1,8 +1,8 @@
 """Spares: guests without code, kept ready for each runtime and profile that some function needs.
 
 A cold start that finds a spare costs a few links and a LOAD; one that does not boots a guest itself. What is taken is
-replaced in the background, few at a time. After a burst more are kept for a while. Spares are the first thing that goes when
-memory runs short, and nothing of them is anybody's: one that ends is just replaced.
+replaced in the background, few at a time. More are kept after a burst, and by and by while the executor has nothing to do.
+Spares are the first thing that goes when memory runs short, and nothing of them is anybody's: one that ends is just replaced.
 """
 
 import asyncio
@@ -21,9 +21,7 @@ from services.executor.profile import Profile
 log = logging.getLogger(__name__)
 
 _GROWTH = 4
-"""After a burst, up to so many times as many spares are kept."""
-_CALM_SECONDS = 30.0
-"""After so long without a start that found none, fewer are kept again."""
+"""After a burst or a quiet time, up to so many times as many spares are kept."""
 _PAUSE_SECONDS = 5.0
 """After a spare that could not be booted, and after memory ran short."""
 
@@ -38,13 +36,12 @@ class Kind(NamedTuple):
 class _Shelf:
     """The spares of one kind."""
 
-    __slots__ = ("blanks", "booting", "missed_at", "not_before", "target")
+    __slots__ = ("blanks", "booting", "not_before", "target")
 
     def __init__(self, target: int) -> None:
         self.blanks: list[Blank] = []
         self.booting = 0
         self.target = target
-        self.missed_at = 0.0
         self.not_before = 0.0
 
 
@@ -60,6 +57,7 @@ class Spares:
         most: int,
         at_once: int,
         room: Callable[[], int],
+        quiet: Callable[[], bool],
     ) -> None:
         """Keep none until a kind is used.
 
@@ -69,7 +67,8 @@ class Spares:
             each: spares of each kind; 0: none are kept.
             most: spares of all kinds together.
             at_once: spares that boot at the same time.
-            room: tells how many bytes spares may still take.
+            room: tells how many bytes spares may take.
+            quiet: tells whether there is nothing to do, so that nobody is disturbed.
         """
         self._guests = guests
         self._tasks = tasks
@@ -77,6 +76,7 @@ class Spares:
         self._most = most
         self._at_once = at_once
         self._room = room
+        self._quiet = quiet
         self._used = Counter[Kind]()
         self._shelves: dict[Kind, _Shelf] = {}
         self._ending: set[Worker] = set()
@@ -91,6 +91,10 @@ class Spares:
     def count(self) -> int:
         """Spares that are ready."""
         return sum(len(shelf.blanks) for shelf in self._shelves.values())
+
+    @property
+    def _bytes(self) -> int:
+        return sum(blank.memory_bytes for shelf in self._shelves.values() for blank in shelf.blanks)
 
     def use(self, kind: Kind) -> None:
         """One more version needs workers of this kind."""
@@ -126,7 +130,6 @@ class Spares:
                 return blank
         self.missed += 1
         if shelf is not None:
-            shelf.missed_at = time.monotonic()
             shelf.target = min(shelf.target + self._each, self._each * _GROWTH)
         try:
             return await self._guests.boot(kind.runtime, kind.profile)
@@ -144,12 +147,14 @@ class Spares:
         return given
 
     def trim(self) -> None:
-        """Do what is due every second or so: replace what was put off, keep fewer once it is calm."""
-        now = time.monotonic()
-        for shelf in self._shelves.values():
-            if shelf.target > self._each and now - shelf.missed_at >= _CALM_SECONDS:
-                shelf.target = self._each
-                self._end(shelf, len(shelf.blanks) - shelf.target)
+        """Do what is due every second or so: make room, replace what was put off, keep more in quiet times."""
+        excess = self._bytes - self._room()
+        if excess > 0:
+            self.shed(excess)
+            return
+        if self._quiet() and not self._booting:
+            for shelf in self._shelves.values():
+                shelf.target = min(shelf.target + 1, self._each * _GROWTH)
         self._replenish()
 
     async def close(self) -> None:
@@ -179,7 +184,7 @@ class Spares:
             for at, (kind, shelf) in enumerate(self._shelves.items())
             if len(shelf.blanks) + shelf.booting < shelf.target and now >= shelf.not_before
         ]
-        return min(lacking)[-1] if lacking and self._room() > 0 else None
+        return min(lacking)[-1] if lacking and self._bytes < self._room() else None
 
     async def _boot(self, kind: Kind, shelf: _Shelf) -> None:
         try:
@@ -209,7 +214,7 @@ class Spares:
         given = 0
         for blank in shelf.blanks[: max(count, 0)]:
             shelf.blanks.remove(blank)
-            given += blank.worker.cell.memory_kib() * 1024
+            given += blank.memory_bytes
             self._ending.add(blank.worker)
             blank.worker.on_gone(partial(self._ending.discard, blank.worker))
             blank.worker.kill_soon()

@@ -27,6 +27,7 @@ class Kept:
 
     def __init__(self, folder: Path, tasks: asyncio.TaskGroup, descriptor: GuestDescriptor) -> None:
         self.room = 1 << 30
+        self.quiet = False
         self.places = Places(folder)
         guests = Guests(
             runtimes={script: ScriptedRuntime(script) for script in ("well", "dies")},
@@ -35,7 +36,9 @@ class Kept:
             places=self.places,
             bounds=Bounds(ready_seconds=PATIENCE, max_body_bytes=1 << 20, max_booting=4),
         )
-        self.spares = Spares(guests=guests, tasks=tasks, each=2, most=5, at_once=2, room=lambda: self.room)
+        self.spares = Spares(
+            guests=guests, tasks=tasks, each=2, most=5, at_once=2, room=lambda: self.room, quiet=lambda: self.quiet
+        )
 
     async def ready(self, count: int) -> None:
         """Wait until there are so many."""
@@ -133,6 +136,26 @@ async def test_spares_of_all_kinds_together_are_bounded(kept: Kept) -> None:
     for kind in kinds:
         kept.spares.use(kind)
     await kept.ready(5)
+
+
+async def test_more_spares_are_kept_by_and_by_while_there_is_nothing_to_do(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    kept.spares.trim()
+    assert kept.spares.count == 2
+    kept.quiet = True
+    for count in (3, 4):
+        await asyncio.sleep(0)
+        kept.spares.trim()
+        await kept.ready(count)
+
+
+async def test_spares_go_when_the_workers_need_their_room(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    kept.room = 1
+    kept.spares.trim()
+    assert kept.spares.count == 0
 
 
 async def test_close_ends_all_spares_and_those_that_are_just_booting(kept: Kept) -> None:
