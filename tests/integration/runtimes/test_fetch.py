@@ -152,6 +152,21 @@ def test_a_body_that_fails_midway_breaks_its_stream_off(bench: Bench) -> None:
     assert streamed.end.failure["message"] == "broken off"
 
 
+def test_a_source_is_told_when_its_call_has_failed_beside_it(bench: Bench) -> None:
+    source = (
+        "export async function* handler() {\n"
+        "  setTimeout(() => { throw new TypeError('aside'); }, 20);\n"
+        "  try { while (true) yield new Uint8Array(65536); } finally { console.log('told'); }\n}\n"
+    )
+    guest = bench.loaded(module(source))
+    frame = guest.call()
+    while frame.type in (START, CHUNK):
+        frame = guest.next_frame()
+    assert frame.failure["message"] == "aside"
+    assert guest.call().type == START
+    assert guest.stdout == "told\n"
+
+
 def test_a_readable_stream_is_a_body_by_itself_and_in_an_envelope(bench: Bench) -> None:
     source = (
         "const body = () => new ReadableStream({ start(to) { to.enqueue('a'); to.enqueue('b'); to.close(); } });\n"

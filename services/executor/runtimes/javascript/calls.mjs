@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer";
 import { InvalidResponse, answerOf, headOf, typeOfPiece } from "./answers.mjs";
 import { ANSWER, BACKGROUND, CHUNK, CHUNK_BYTES, COMPUTED, EMPTY, END, ERROR, START, WINDOW } from "./channel.mjs";
 import { messageOf, stackOf, statusOf, typeOf } from "./failures.mjs";
-import { bytesOfPiece } from "./pieces.mjs";
+import { NoPiece, bytesOfPiece } from "./pieces.mjs";
 
 const INVALID = Buffer.from('{"error":"invalid runtime response"}');
 
@@ -122,7 +122,8 @@ export class Call {
       else await this.#open(status, pairs, contentType, pieces);
       await this.#pump(pieces);
     } catch (error) {
-      this.#unwritable(error);
+      if (error instanceof NoPiece) this.#unwritable(error);
+      else this.fail(error);
       await pieces.cancel(error);
     }
   }
@@ -147,6 +148,7 @@ export class Call {
   async #pump(pieces) {
     while (!this.#answered) {
       await this.#room();
+      if (this.#answered) break;
       const { done, value } = await pieces.next();
       if (done) return this.#end();
       await this.#chunks(bytesOfPiece(value));
@@ -164,7 +166,7 @@ export class Call {
   }
 
   async #room() {
-    while (this.#credit <= 0) await new Promise((resolve) => (this.#onCredit = resolve));
+    while (this.#credit <= 0 && !this.#answered) await new Promise((resolve) => (this.#onCredit = resolve));
   }
 
   #end() {
@@ -187,11 +189,10 @@ export class Call {
   #unwritable(error) {
     if (error instanceof InvalidResponse) {
       this.#fail(error, { code: "invalid_response", status: 502, message: error.message });
-    } else if (error instanceof TypeError) {
-      this.#fail(error, { code: "handler_error", status: 500, message: `the handler's answer cannot be written: ${messageOf(error, this.#worker.root)}` });
-    } else {
-      this.fail(error);
+      return;
     }
+    const message = `the handler's answer cannot be written: ${messageOf(error, this.#worker.root)}`;
+    this.#fail(error, { code: "handler_error", status: 500, message });
   }
 
   #fail(error, { code, status, message }) {
@@ -200,6 +201,7 @@ export class Call {
     const head = { code, type: typeOf(error), message, stack: stackOf(error, this.#worker.root) };
     const body = code === "invalid_response" ? INVALID : from(stringify({ error: message }));
     this.#send(ERROR, { status, head: from(stringify(head)), body });
+    this.#onCredit?.(); // what streams finds that it is over
   }
 
   #send(kind, frame) {

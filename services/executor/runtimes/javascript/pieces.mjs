@@ -7,6 +7,9 @@ const { from, isBuffer } = Buffer;
 const { race } = Promise;
 const startNextTurn = setImmediate;
 
+/** What came is nothing that a body is made of. */
+export class NoPiece extends TypeError {}
+
 /** Whether a value is a body that comes in pieces. Arrays, sets and maps are not: they are JSON. */
 export function isPieces(value) {
   if (typeof value !== "object" || value === null) return false;
@@ -61,7 +64,7 @@ export class Pieces {
 export function bytesOfPiece(piece) {
   if (typeof piece === "string") return from(piece);
   if (isBytes(piece)) return bytesOf(piece);
-  throw new TypeError(`a piece of a streamed body must be text or bytes, not ${piece === null ? "null" : typeof piece}`);
+  throw new NoPiece(`a piece of a streamed body must be text or bytes, not ${piece === null ? "null" : typeof piece}`);
 }
 
 export function isBytes(value) {
