@@ -274,6 +274,7 @@ ENTRY_FILES = {
     "deno": "handler.ts",
     "php": "handler.php",
     "rust": "handler.rs",
+    "bash": "handler.sh",  # the plug-in of docs/adding-a-runtime.md
 }
 """Name of the entry file of a behaviour that is a single file."""
 

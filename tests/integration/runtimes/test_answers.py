@@ -66,8 +66,9 @@ def test_a_list_is_json(answered: Answered) -> None:
     assert (answer.status, answer.json(), answer.header("content-type")) == (200, [{"a": 1}, 2], "application/json")
 
 
+@pytest.mark.core
 def test_a_text_is_plain_text(answered: Answered) -> None:
-    answer = answered(same('"1 < 2 €"'))
+    answer = answered({**same('"1 < 2 €"'), "bash": "handler() { printf '1 < 2 €'; }\n"})
     assert (answer.text, answer.header("content-type")) == ("1 < 2 €", "text/plain; charset=utf-8")
 
 
@@ -91,8 +92,9 @@ def test_a_truth_value_is_text(answered: Answered) -> None:
     assert answered(truthful("true")).text == "true"
 
 
+@pytest.mark.core
 def test_nothing_is_an_empty_answer(answered: Answered) -> None:
-    answer = answered(returning("None", "undefined", "null", None))
+    answer = answered({**returning("None", "undefined", "null", None), "bash": "handler() { :; }\n"})
     assert (answer.type, answer.status, answer.headers, answer.body) == (ANSWER, 200, [], b"")
 
 
@@ -249,6 +251,7 @@ def test_an_async_handler_is_awaited(answered: Answered) -> None:
     assert answered(sources).json() == {"a": 1}
 
 
+@pytest.mark.core
 def test_a_large_body_goes_in_and_out_unchanged(answered: Answered) -> None:
     sources: Sources = {
         "python": "import base64\ndef handler(event):\n    return base64.b64decode(event['body_base64'])\n",
@@ -257,6 +260,7 @@ def test_a_large_body_goes_in_and_out_unchanged(answered: Answered) -> None:
         "php": "<?php function handler($event) { return base64_decode($event['body_base64']); }\n",
         "rust": "use serde_json::{json, Value};\npub fn handler(event: Value) -> Value {\n"
         '    json!({"is_base64": true, "body_base64": event["body_base64"]})\n}\n',
+        "bash": "handler() { [[ $REQUEST == *base64* ]] || cat; }\n",
     }
     body = bytes(range(256)) * 16384  # 4 MiB
     assert answered(sources, body=body).body == body

@@ -2,6 +2,8 @@
 
 import base64
 
+import pytest
+
 from libs.testing.guests import Answered, Bench, Sources
 
 ECHO: Sources = {
@@ -195,6 +197,7 @@ def test_event_is_new_for_each_call_when_a_handler_changes_it(bench: Bench) -> N
     assert guest.call().json() == ["KEY"]
 
 
+@pytest.mark.core
 def test_memory_of_a_module_lives_from_call_to_call(bench: Bench) -> None:
     sources: Sources = {
         "python": "n = 0\ndef handler(event):\n    global n\n    n += 1\n    return {'n': n}\n",
@@ -209,6 +212,7 @@ def test_memory_of_a_module_lives_from_call_to_call(bench: Bench) -> None:
             '    json!({"n": N.fetch_add(1, Ordering::Relaxed)})\n'
             "}\n"
         ),
+        "bash": "handler() { printf '{\"n\":%d}' $((++n)); }\n",
     }
     guest = bench.loaded(sources)
     assert [guest.call().json()["n"] for _ in range(3)] == [1, 2, 3]

@@ -8,6 +8,7 @@ from libs.testing.guests import ENTRY_FILES, ERROR, Answered, Bench, Sources
 from libs.testing.wait import eventually
 
 
+@pytest.mark.core
 def test_a_handler_that_raises_is_answered_with_its_message(answered: Answered) -> None:
     sources: Sources = {
         "python": "def handler(event):\n    raise RuntimeError('no luck')\n",
@@ -15,6 +16,7 @@ def test_a_handler_that_raises_is_answered_with_its_message(answered: Answered) 
         "deno": "export const handler = () => { throw new Error('no luck'); };\n",
         "php": "<?php function handler() { throw new Error('no luck'); }\n",
         "rust": ('use serde_json::Value;\npub fn handler(_: Value) -> Result<Value, String> {\n    Err("no luck".into())\n}\n'),
+        "bash": "handler() { echo 'no luck' >&2; return 1; }\n",
     }
     answer = answered(sources)
     assert (answer.type, answer.status) == (ERROR, 500)
@@ -63,6 +65,7 @@ def test_a_missing_file_is_404(answered: Answered) -> None:
     assert answered(sources).status == 404
 
 
+@pytest.mark.core
 def test_a_worker_answers_again_after_an_error(bench: Bench) -> None:
     sources: Sources = {
         "python": "def handler(event):\n    return {'n': 1 / int(event['query']['d'])}\n",
@@ -76,6 +79,7 @@ def test_a_worker_answers_again_after_an_error(bench: Bench) -> None:
             '    json!({"n": 1 / d})\n'
             "}\n"
         ),
+        "bash": 'handler() { [[ $REQUEST != *\'"d":"0"\'* ]] && printf \'{"n":1}\'; }\n',
     }
     guest = bench.loaded(sources)
     assert guest.call(query={"d": "0"}).type == ERROR
@@ -163,6 +167,7 @@ def test_a_missing_module_is_a_load_error_that_names_it(bench: Bench) -> None:
     assert error.startswith("handler.")
 
 
+@pytest.mark.core
 def test_code_without_a_handler_is_a_load_error_that_says_so(bench: Bench) -> None:
     error = json.loads(
         bench.refused(
@@ -171,12 +176,14 @@ def test_code_without_a_handler_is_a_load_error_that_says_so(bench: Bench) -> No
                 "node": "exports.other = 1;\n",
                 "deno": "export const other = 1;\n",
                 "php": "<?php function other() {}\n",
+                "bash": "other() { :; }\n",
             }
         ).body
     )["error"]
     assert "no function named handler or main" in error
 
 
+@pytest.mark.core
 def test_a_guest_that_could_not_load_still_ends_when_it_is_told(bench: Bench) -> None:
     bench.refused(
         {
@@ -184,6 +191,7 @@ def test_a_guest_that_could_not_load_still_ends_when_it_is_told(bench: Bench) ->
             "node": "null.x;\n",
             "deno": "undefined.x();\n",
             "php": "<?php intdiv(1, 0);\n",
+            "bash": "handler() {\n",
         }
     )
     assert bench.guests[0].close() == 0
@@ -217,5 +225,6 @@ async def test_an_exception_in_the_background_does_not_end_the_worker(bench: Ben
     assert guest.call().text == "ok"
 
 
+@pytest.mark.core
 def test_a_worker_without_code_refuses_calls(bench: Bench) -> None:
     assert bench.start().call().failure["message"] == "no code is loaded"

@@ -1,5 +1,7 @@
 """What a guest keeps to itself and how it ends, on every runtime."""
 
+import pytest
+
 from libs.testing.guests import CALL, ENTRY_FILES, Bench, Sources, request_head
 from libs.testing.wait import eventually
 
@@ -14,6 +16,7 @@ HELLO: Sources = {
         '    json!({"hello": event["query"]["name"]})\n'
         "}\n"
     ),
+    "bash": ('handler() { [[ $REQUEST =~ \\"name\\":\\"([^\\"]*) ]] && printf \'{"hello":"%s"}\' "${BASH_REMATCH[1]}"; }\n'),
 }
 
 
@@ -84,6 +87,7 @@ def test_arguments_of_the_process_do_not_tell_the_descriptor(bench: Bench) -> No
     assert bench.loaded(sources).call().json() == [ENTRY_FILES[bench.runtime]]
 
 
+@pytest.mark.core
 def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Bench) -> None:
     sources: Sources = {
         "python": (
@@ -103,6 +107,7 @@ def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Be
             "    String::from_utf8(output.stdout).unwrap().into()\n"
             "}\n"
         ),
+        "bash": "handler() { ls -l /proc/self/fd; }\n",
     }
     listing = bench.loaded(sources).call().text
     # Node hands its children socket pairs as their stdio; anything above is inherited.
@@ -110,6 +115,7 @@ def test_descriptor_is_not_inherited_by_programs_that_user_code_starts(bench: Be
     assert not [line for line in above if "socket:" in line], listing
 
 
+@pytest.mark.core
 def test_standard_input_is_empty(bench: Bench) -> None:
     sources: Sources = {
         "python": "import sys\ndef handler(event):\n    return {'in': sys.stdin.read()}\n",
@@ -122,16 +128,19 @@ def test_standard_input_is_empty(bench: Bench) -> None:
             '    json!({"in": std::io::read_to_string(std::io::stdin()).unwrap()})\n'
             "}\n"
         ),
+        "bash": 'handler() { printf \'{"in":"%s"}\' "$(cat)"; }\n',
     }
     assert bench.loaded(sources).call().json() == {"in": ""}
 
 
+@pytest.mark.core
 def test_a_frame_that_comes_in_pieces_is_put_together(bench: Bench) -> None:
     guest = bench.loaded(HELLO)
     assert guest.call(pieces_of=7).json() == {"hello": "World"}
     assert guest.call(body=b"x" * 200_000, pieces_of=65_536).json() == {"hello": "World"}
 
 
+@pytest.mark.core
 def test_calls_that_come_together_are_answered_one_by_one(bench: Bench) -> None:
     guest = bench.loaded(HELLO)
     for call in (11, 12, 13):
@@ -161,6 +170,7 @@ def test_a_guest_ends_when_its_descriptor_is_closed_whatever_it_left_running(ben
     assert guest.close() == 0
 
 
+@pytest.mark.core
 async def test_a_guest_ends_when_its_descriptor_is_closed_before_it_has_code(bench: Bench) -> None:
     guest = bench.start()
     assert guest.close() == 0

@@ -1,5 +1,7 @@
 """How code and its handler are found, on every runtime."""
 
+import pytest
+
 from libs.testing.guests import LOADED, Bench, Sources
 
 
@@ -9,6 +11,7 @@ def test_main_is_the_handler_when_there_is_no_other(bench: Bench) -> None:
         "node": "exports.main = () => 'main';\n",
         "deno": "export const main = () => 'main';\n",
         "php": "<?php function main() { return 'main'; }\n",
+        "bash": "main() { printf main; }\n",
     }
     assert bench.loaded(sources).call().text == "main"
 
@@ -19,6 +22,7 @@ def test_a_handler_of_another_name_is_used_when_configured(bench: Bench) -> None
         "node": "exports.handler = () => 'wrong';\nexports.chosen = () => 'right';\n",
         "deno": "export const handler = () => 'wrong';\nexport const chosen = () => 'right';\n",
         "php": "<?php\nfunction handler() { return 'wrong'; }\nfunction chosen() { return 'right'; }\n",
+        "bash": "handler() { printf wrong; }\nchosen() { printf right; }\n",
     }
     assert bench.loaded(sources, handler="chosen").call().text == "right"
 
@@ -30,6 +34,7 @@ def test_a_configured_handler_that_is_missing_is_refused(bench: Bench) -> None:
         "deno": "export const handler = () => 1;\n",
         "php": "<?php function handler() { return 1; }\n",
         "rust": "pub fn handler(_: serde_json::Value) -> i32 {\n    1\n}\n",
+        "bash": "handler() { :; }\n",
     }
     assert "chosen" in bench.refused(sources, handler="chosen").failure["message"]
 
@@ -75,6 +80,7 @@ def test_code_can_import_files_of_its_own_folder(bench: Bench) -> None:
     assert bench.loaded(sources).call().text == "hello!"
 
 
+@pytest.mark.core
 def test_code_finds_files_beside_it_by_relative_path(bench: Bench) -> None:
     sources: Sources = {
         "python": {"handler.py": "def handler(event):\n    return open('data.txt').read()\n", "data.txt": "data"},
@@ -94,6 +100,10 @@ def test_code_finds_files_beside_it_by_relative_path(bench: Bench) -> None:
             "handler.rs": (
                 'pub fn handler(_: serde_json::Value) -> String {\n    std::fs::read_to_string("data.txt").unwrap()\n}\n'
             ),
+            "data.txt": "data",
+        },
+        "bash": {
+            "handler.sh": "handler() { cat data.txt; }\n",
             "data.txt": "data",
         },
     }
@@ -132,6 +142,7 @@ def test_code_is_loaded_once_and_a_handler_called_once_per_call(bench: Bench) ->
     assert guest.stdout.split() == ["load", "call", "call"]
 
 
+@pytest.mark.core
 def test_a_spare_says_ready_before_it_has_code_and_loads_later(bench: Bench) -> None:
     spare = bench.start()
     sources: Sources = {
@@ -140,6 +151,7 @@ def test_a_spare_says_ready_before_it_has_code_and_loads_later(bench: Bench) -> 
         "deno": "export const handler = () => 'x';\n",
         "php": "<?php function handler() { return 'x'; }\n",
         "rust": 'pub fn handler(_: serde_json::Value) -> &\'static str {\n    "x"\n}\n',
+        "bash": "handler() { printf x; }\n",
     }
     assert spare.load(*bench.write(sources)).type == LOADED
     assert spare.call().text == "x"
