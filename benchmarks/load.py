@@ -1,6 +1,7 @@
 """Load from outside: wrk for HTTP, the kernel's accounting for memory and CPU."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -84,9 +85,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """Return all processes below a process."""
+    """Return all processes below a process; those that end meanwhile may be missing."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children(int(child))]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *children(int(child))]
     return found
