@@ -68,6 +68,8 @@ class _Record:
     def __init__(self) -> None:
         self.call = -1
         """`call_cpu_started_us` of the call that is looked at."""
+        self.answered = -1
+        """The same, of the last call that was looked at after its answer."""
         self.children_us = 0
         """What its children had used when that call was first seen."""
         self.idle_since = 0.0
@@ -126,6 +128,10 @@ class Watchdog:
                 found = self._busy(watched, record)
             elif idle_too:
                 found = self._idle(watched, record, now)
+            elif record.answered != watched.call_cpu_started_us:
+                # What the kernel refused during a call that was too short to be seen: the next one gets another worker.
+                found = watched.cell.verdict()
+                record.answered = watched.call_cpu_started_us
             else:
                 continue
             if found is not None and watched in self._watched:

@@ -33,6 +33,11 @@ def connect(query):
     with socket.create_connection((query["host"], int(query["port"])), timeout=2):
         return "connected"
 
+def fetch(query):
+    import urllib.request
+    with urllib.request.urlopen(query["url"], timeout=10) as answer:
+        return answer.read().decode()
+
 def shell(query):
     done = subprocess.run(["/bin/sh", "-c", query["script"]], capture_output=True, timeout=15)
     return (done.stdout + done.stderr).decode("latin-1")[-20000:]
@@ -173,6 +178,11 @@ const attacks = {
     made.on("error", failed);
     made.on("timeout", () => { made.destroy(); failed(new Error("timed out")); });
   }),
+  fetch: async (query) => {
+    const answer = await fetch(query.url);
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    return answer.text();
+  },
   shell: (query) => child.execFileSync("/bin/sh", ["-c", query.script], { timeout: 15000 }).toString("latin1"),
   kill: (query) => { process.kill(Number(query.pid), "SIGKILL"); return "killed"; },
   memory: (query) => {
@@ -273,9 +283,11 @@ CONFIGS: dict[str, dict[str, object]] = {
     "closed": {"permissions": CLOSED},
     "twin": {"permissions": CLOSED},
     "small": {"permissions": CLOSED, "memory_mb": 96, "processes": 40, "open_files": 256, "disk_mb": 16},
+    "crowd": {"permissions": CLOSED, "processes": 40},
     "quick": {"permissions": CLOSED, "cpu_ms": 300},
     "still": {"permissions": {"network": False, "run": False}},
     "secret": {"permissions": CLOSED},
+    "listed": {"permissions": {"network": ["127.0.0.1", "*.example.com"]}},
 }
 """By kind of function: what it may."""
 

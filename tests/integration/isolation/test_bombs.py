@@ -43,7 +43,7 @@ async def test_fork_bomb_is_stopped(victim: Victim) -> None:
 
 async def test_fork_bomb_of_a_shell_is_stopped(victim: Victim) -> None:
     bomb = "f() { i=0; while [ $i -lt 3 ]; do f & i=$((i+1)); done; sleep 5; }; f; sleep 5"
-    answer = await victim.attack("python-small", "shell", script=bomb)
+    answer = await victim.attack("python-crowd", "shell", script=bomb)
     if answer.status_code == 200:
         assert "Cannot fork" in answer.text  # it collapsed before anybody had to look
     else:

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from libs.testing.cluster import Cluster
 from services.executor.sandbox import seccomp
 from tests.integration.isolation.attackers import SECRET
@@ -58,6 +60,19 @@ async def test_functions_reach_no_address_without_permission(victim: Victim, run
     for host, port in (("127.0.0.1", bus), ("127.0.0.1", gateway), ("169.254.169.254", 80), ("1.1.1.1", 443)):
         answer = await victim.attack(f"{runtime}-closed", "connect", host=host, port=port)
         assert "failed" in answer.text, (host, port)
+
+
+@pytest.mark.parametrize("name", ["python", "node", "deno"])
+async def test_functions_reach_listed_hosts_and_no_others(victim: Victim, name: str, present: tuple[str, ...]) -> None:
+    if name not in present:
+        pytest.skip(f"{name} is not here")
+    function = f"{name}-listed"
+    assert await victim.done(function, "fetch", url=f"{victim.cluster.url}/neighbour") == "fine"
+    for url in ("http://localhost:1/", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/"):
+        told = await victim.attack(function, "fetch", url=url)
+        assert "failed" in told.text, url
+    gateway = int(victim.cluster.url.rpartition(":")[2])
+    assert "failed" in (await victim.attack(function, "connect", host="127.0.0.1", port=gateway)).text
 
 
 async def test_functions_find_no_sockets_of_the_platform(victim: Victim) -> None:

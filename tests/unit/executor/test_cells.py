@@ -169,6 +169,11 @@ async def test_worker_owns_its_copy_when_it_may_write(sandbox: Sandbox, tmp_path
     assert (code / "inner" / "file").read_text() == "new"
 
 
+async def test_environment_is_the_workers_own(inmate: Inmate) -> None:
+    told = await ask(inmate, "','.join(sorted(os.environ))")
+    assert set(told.split(",")) <= {"HOME", "LANG", "PATH", "PWD", "TMPDIR", "LC_CTYPE"}
+
+
 async def test_worker_can_reopen_its_output(inmate: Inmate) -> None:
     assert await ask(inmate, "open('/proc/self/fd/1', 'w').write('x')") == "x1"
 
