@@ -48,6 +48,8 @@ class Bundles:
         self._known: dict[str, Source] = {}
         self._fetching: dict[str, asyncio.Task[Source | errors.FnbusError]] = {}
         self._uses = Counter[str]()
+        self._unwanted: set[str] = set()
+        """Bundles that nobody needs any more although they are still on their way."""
         self._sweeping: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -86,8 +88,7 @@ class Bundles:
         if self._uses[digest] <= 0:
             del self._uses[digest]
             self._hide(digest)
-            if self._sweeping is None:
-                self._sweeping = self._tasks.create_task(self._sweep(), name="bundles that go")
+            self._sweep_soon()
 
     def forget(self, digest: str) -> None:
         """Note that a bundle's folder is not there any more, so that it is fetched when it is needed again."""
@@ -103,10 +104,15 @@ class Bundles:
     def _hide(self, digest: str) -> None:
         """Take a bundle out of sight at once, so that nobody finds half of it; `_remove_hidden` removes it."""
         if digest in self._fetching:
+            self._unwanted.add(digest)
             return
         self._known.pop(digest, None)
         with contextlib.suppress(OSError):
             os.rename(self._folder / digest, self._folder / f"{_GONE}{digest[:12]}-{secrets.token_hex(4)}")
+
+    def _sweep_soon(self) -> None:
+        if self._sweeping is None:
+            self._sweeping = self._tasks.create_task(self._sweep(), name="bundles that go")
 
     async def _sweep(self) -> None:
         """Remove what was hidden, all of it in one go."""
@@ -134,6 +140,11 @@ class Bundles:
             return errors.UnavailableError(f"the bundle could not be had: {error}")
         finally:
             del self._fetching[digest]
+            if digest in self._unwanted:
+                self._unwanted.discard(digest)
+                if not self._uses[digest]:
+                    self._hide(digest)
+                    self._sweep_soon()
 
     async def _have(self, digest: str) -> Source:
         place = self._folder / digest

@@ -12,6 +12,7 @@ from libs.bus.port import ObjectStore
 from libs.messages import codec
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle, BundleFile
+from libs.testing.wait import eventually
 from services.executor.bundles import BadBundleError, Bundles, is_safe
 
 
@@ -114,3 +115,37 @@ async def test_bundle_that_is_not_stored_is_unavailable_and_may_come_later(bundl
         await bundles.folder(bundle_digest(content))
     await put(store, content)
     assert (await bundles.folder(bundle_digest(content))).is_dir()
+
+
+async def test_bundle_goes_when_the_last_version_that_needs_it_has_gone(
+    store: Counting, bundles: Bundles, tmp_path: Path
+) -> None:
+    digest = await put(store, bundle("handler.py"))
+    bundles.use(digest)
+    bundles.use(digest)
+    folder = await bundles.folder(digest)
+    bundles.disuse(digest)
+    assert folder.is_dir()
+    bundles.disuse(digest)
+    assert not folder.exists()
+    await eventually(lambda: not list((tmp_path / "bundles").iterdir()))
+    assert (await bundles.folder(digest)).is_dir()
+
+
+async def test_bundle_goes_that_nobody_needs_any_more_when_it_arrives(
+    store: Counting, bundles: Bundles, tmp_path: Path
+) -> None:
+    digest = await put(store, bundle("handler.py"))
+    bundles.use(digest)
+    bundles.disuse(digest)
+    await eventually(lambda: store.reads == 1)
+    await eventually(lambda: not list((tmp_path / "bundles").iterdir()))
+
+
+async def test_bundles_that_an_earlier_run_left_are_removed(store: Counting, bundles: Bundles, tmp_path: Path) -> None:
+    digest = await put(store, bundle("handler.py"))
+    (tmp_path / "bundles" / "left").mkdir(parents=True)
+    bundles.use(digest)
+    await bundles.folder(digest)
+    await bundles.tidy()
+    assert [each.name for each in (tmp_path / "bundles").iterdir()] == [digest]
