@@ -14,6 +14,9 @@ import typer
 SHOWN = frozenset({"version_deployed", "versions_deployed", "function_removed", "source_problem_solved"})
 """Actions at INFO that are shown: they answer to a change in the functions folder."""
 
+BUILDS = frozenset({"build_started", "build_progress", "build_done", "build_waits", "version_waits"})
+"""Actions at INFO that are shown from the start on: somebody waits for them."""
+
 TOLD_BY_BANNER = frozenset({"source_problem", "runtime_missing", "sandbox_missing", "sandbox_off"})
 """Warnings that the banner tells too: not shown while the platform starts."""
 
@@ -51,6 +54,8 @@ class Console:
         if self._verbose:
             return True
         action = record.get("action")
+        if action in BUILDS:
+            return True
         if action in SHOWN or (action in TOLD_BY_BANNER and not self.settled):
             return self.settled
         return record.get("level") in _COLOURS

@@ -9,10 +9,12 @@ from typing import cast
 import pytest
 
 from libs import errors
-from libs.bus import jetstream, streams
+from libs.bus import jetstream, rpc, streams
 from libs.bus.port import Bus, ConsumerSpec, Delivery, Entry, Message
 from libs.bus.server import FNBUS_CONFIG
 from libs.messages import subjects
+from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest, build_subject
+from libs.messages.catalog import Resolution
 from libs.testing.nats import NatsServer, running_nats
 from libs.testing.wait import eventually
 
@@ -179,6 +181,32 @@ async def test_bundles_go_from_registry_to_executor(services: dict[str, Bus]) ->
     assert not await read.has("digest")
 
 
+async def test_builds_are_asked_for_by_the_registry_and_answered_by_executors(services: dict[str, Bus]) -> None:
+    registry, executor = services["registry"], services["executor"]
+    reply = BuildReply(executor="executor-1", resolution=Resolution())
+    request = BuildRequest(
+        namespace="default", runtime="python", function="x", version="default", bundle="b", entrypoint="x.py"
+    )
+
+    async def answer(_request: BuildRequest, _traceparent: str) -> BuildReply:
+        return reply
+
+    async with asyncio.TaskGroup() as tasks:
+        server = rpc.Server(executor, "executor", tasks, queue=subjects.EXECUTORS)
+        for operation in (BUILD_OPERATION, f"{BUILD_OPERATION}-executor-1"):
+            await server.serve(operation, BuildRequest, answer)
+        assert await rpc.call(registry, build_subject(), request, BuildReply, timeout=20) == reply
+        assert await rpc.call(registry, build_subject("executor-1"), request, BuildReply, timeout=20) == reply
+
+
+async def test_layers_are_put_and_read_by_executors(services: dict[str, Bus]) -> None:
+    layers = await services["executor"].objects(subjects.LAYER_STORE)
+    await layers.put("key/part", b"layer" * 500_000)
+    assert len(await layers.get("key/part")) == 2_500_000
+    await layers.delete("key/part")
+    assert not await layers.has("key/part")
+
+
 async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler(services: dict[str, Bus]) -> None:
     for name in ("gateway", "executor", "scheduler"):
         bodies = await services[name].objects(subjects.BODY_STORE, ttl_seconds=3600)
@@ -197,6 +225,7 @@ async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler
         ("executor", "$KV.catalog.meta"),
         ("executor", "$O.bundles.C.x"),
         ("executor", "ctl.cancel.job"),
+        ("executor", "rpc.executor.build"),
         ("executor", "_INBOX_scheduler.x.r.1"),
         ("executor", "$JS.API.STREAM.UPDATE.JOBS"),
         ("executor", "$JS.API.STREAM.DELETE.JOBS"),
@@ -205,6 +234,7 @@ async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler
         ("executor", "$JS.API.CONSUMER.DELETE.JOBS.python-normal"),
         ("gateway", "$KV.catalog.meta"),
         ("gateway", "$O.bundles.C.x"),
+        ("gateway", "$O.layers.C.x"),
         ("gateway", "job.python.normal.default.hello"),
         ("gateway", "event.execution.finished"),
         ("gateway", "ctl.executor.heartbeat"),
@@ -214,10 +244,14 @@ async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler
         ("registry", "job.python.normal.default.hello"),
         ("registry", "event.execution.finished"),
         ("registry", "$O.bodies.C.x"),
+        ("registry", "$O.layers.C.x"),
+        ("registry", "log.default.hello"),
         ("registry", "rpc.scheduler.submit"),
         ("scheduler", "invoke.python.default.hello"),
         ("scheduler", "$KV.catalog.meta"),
         ("scheduler", "$O.bundles.C.x"),
+        ("scheduler", "$O.layers.C.x"),
+        ("scheduler", "rpc.executor.build"),
         ("scheduler", "event.execution.finished"),
         ("scheduler", "$JS.API.CONSUMER.MSG.NEXT.JOBS.python-normal"),
     ],
@@ -250,6 +284,8 @@ async def test_nobody_reads_anothers_inbox(services: dict[str, Bus], service: st
         ("gateway", "$KV.catalog.>"),
         ("executor", "invoke.>"),  # not in the queue group
         ("executor", "rpc.scheduler.claim"),
+        ("executor", "rpc.executor.>"),  # not in the queue group
+        ("registry", "rpc.executor.>"),
         ("executor", "job.>"),
         ("executor", "log.>"),
         ("registry", "invoke.>"),
