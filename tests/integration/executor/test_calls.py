@@ -9,7 +9,7 @@ import pytest
 
 from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode, Reply, ReplyKind
-from libs.messages.catalog import Policy
+from libs.messages.catalog import Limits, Policy
 from libs.messages.executions import ExecutionKind
 from libs.testing.buses import Net
 from libs.testing.wait import eventually
@@ -218,6 +218,29 @@ async def test_corrupt_bundle_is_a_failure_that_says_so(platform: Platform) -> N
     reply = await platform.call(broken)
     assert reply.code is FailureCode.UNAVAILABLE
     assert "bundle ffffffffffff" in reply.message
+
+
+async def test_as_many_workers_run_as_calls_wait_when_handlers_wait(net: Net, tmp_path: Path) -> None:
+    async with Platform(net, tmp_path).running(max_workers=40, spares=2) as platform:
+        versions = {name: await platform.deploy(name) for name in ("one", "two")}
+        pool = platform.executor.dispatch.pool
+        async with asyncio.TaskGroup() as tasks:
+            calls = [platform.invocation(versions[name], b"hang", function=name) for name in versions for _ in range(20)]
+            running = [tasks.create_task(platform.send(call)) for call in calls]
+            await eventually(lambda: pool.busy == 40, within=PATIENCE)
+            for call in calls:
+                platform.cancel(call.id)
+        assert {task.result().code for task in running} == {FailureCode.CANCELED}
+
+
+async def test_worker_beyond_its_memory_is_ended_and_the_caller_told(platform: Platform) -> None:
+    version = await platform.deploy(limits=Limits(memory_mb=64))
+    call = platform.invocation(version, b"grow-and-hang 200")
+    reply = await platform.send(call)
+    assert reply.code is FailureCode.MEMORY_LIMIT
+    assert reply.message.startswith("memory limit of 64 MB exceeded")
+    assert (await platform.call(version)).status == 200
+    assert (await platform.execution(call.id)).code is FailureCode.MEMORY_LIMIT
 
 
 async def test_queue_is_bounded(net: Net, tmp_path: Path) -> None:

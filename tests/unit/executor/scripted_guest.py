@@ -72,6 +72,9 @@ def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # n
         case ["grow", megabytes]:
             KEPT.append(bytearray(b"x") * (int(megabytes) << 20))
             peer.sendall(answer)
+        case ["grow-and-hang", megabytes]:
+            KEPT.append(bytearray(b"x") * (int(megabytes) << 20))
+            time.sleep(1000)
         case ["write-later", seconds, path]:
             time.sleep(float(seconds))
             open(path, "w").close()
