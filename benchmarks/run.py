@@ -20,7 +20,7 @@ from benchmarks.load import Load
 from benchmarks.report import Report
 from libs.testing.cluster import Cluster, running_cluster
 
-SECTIONS = ("calls", "latency", "traced", "cold", "burst", "workers", "executors", "memory", "jobs", "deploys")
+SECTIONS = ("memory", "calls", "latency", "jobs", "deploys", "workers", "cold", "burst", "traced", "executors")
 _ON_ONE_CLUSTER = frozenset(SECTIONS) - {"traced", "executors"}
 
 
@@ -86,13 +86,13 @@ async def _measure(run: _Run) -> None:
             await run.section("memory", lambda: rest.memory(report, cluster))
             languages = await calls.hello(report, cluster, languages)
             waiting = [language for language in languages if language != "rust"]
-            await run.section("cold", lambda: starts.cold(report, cluster, languages, run.cold))
-            await run.section("burst", lambda: starts.burst(report, cluster, waiting))
-            await run.section("workers", lambda: starts.workers(report, cluster, languages))
             await run.section("calls", lambda: _warm(run, cluster, languages, floors))
             await run.section("latency", lambda: calls.latency(report, cluster, languages[:2], run.plain, seconds))
             await run.section("jobs", lambda: rest.jobs(report, cluster, seconds))
             await run.section("deploys", lambda: rest.deploys(report, cluster))
+            await run.section("workers", lambda: starts.workers(report, cluster, languages))
+            await run.section("cold", lambda: starts.cold(report, cluster, languages, run.cold))
+            await run.section("burst", lambda: starts.burst(report, cluster, waiting))
     folders = run.root, run.functions
     await run.section("traced", lambda: calls.traced(report, *folders, languages[:2], run.plain, seconds))
     await run.section("executors", lambda: calls.executors(report, *folders, seconds))
