@@ -74,18 +74,20 @@ class FastClient(Client):
         Raises:
             ValueError: white space in a subject would break the protocol.
         """
-        if _UNSAFE(subject) or not subject or (reply and _UNSAFE(reply)):
+        if not subject or _UNSAFE(subject) or _UNSAFE(reply):
             raise ValueError(f"not a subject to publish on: {subject!r} (reply {reply!r})")
+        size = len(data)
         if headers:
-            size = len(headers) + len(data)
-            head = f"HPUB {subject} {reply} {len(headers)} {size}\r\n".encode() + headers
+            line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + size}\r\n".encode()
         else:
-            head = f"PUB {subject} {reply} {len(data)}\r\n".encode()
-        if len(data) < _JOIN_BELOW:
-            self._pending.append(b"%b%b\r\n" % (head, data))
+            line = f"PUB {subject} {reply} {size}\r\n".encode()
+        if size < _JOIN_BELOW:
+            whole = b"".join((line, headers, data, _CRLF))
+            self._pending.append(whole)
+            self._pending_data_size += len(whole)
         else:
-            self._pending += (head, data, _CRLF)
-        self._pending_data_size += len(head) + len(data) + 2
+            self._pending += (line, headers, data, _CRLF)
+            self._pending_data_size += len(line) + len(headers) + size + 2
         if not self._write_scheduled:
             self._write_scheduled = True
             self._loop.call_soon(self._write_out)

@@ -75,9 +75,10 @@ def failure(outcome: Outcome, *, overflow_status: int) -> Failed | None:
         return _TROUBLES[outcome]
     if isinstance(outcome, Streamed):
         outcome = outcome.reply
-    if outcome.kind is ReplyKind.ANSWER or outcome.kind is ReplyKind.STREAM:
+    kind = outcome.kind
+    if kind is ReplyKind.ANSWER or kind is ReplyKind.STREAM:
         return None if _MIN_STATUS <= outcome.status <= _MAX_STATUS else Failed(502, "invalid runtime response")
-    if outcome.kind is ReplyKind.BUSY:
+    if kind is ReplyKind.BUSY:
         return Failed(overflow_status, "worker pool overflow", retry=1)
     return _without_answer(outcome)
 
@@ -109,21 +110,23 @@ class Heads:
     """Answer heads to response headers; short heads are remembered, for most answers of a function have the same."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, AsgiHeaders] = {}
+        self._known: dict[bytes, tuple[AsgiHeaders, bool]] = {}
 
     def headers(self, reply: calls.Reply) -> AsgiHeaders | None:
         """Return the response headers of an answer, or None when its head is not a list of [name, value]."""
         head = reply.head
-        headers = self._known.get(head)
-        if headers is None:
+        known = self._known.get(head)
+        if known is None:
             headers = parse_head(head)
             if headers is None:
                 return None
+            known = headers, any(name == _TEXT[0] for name, _ in headers)
             if len(head) <= _CACHED_HEAD_BYTES:
                 if len(self._known) >= _CACHED_HEADS:
                     self._known.clear()
-                self._known[head] = headers
-        if (reply.body or reply.kind is ReplyKind.STREAM) and not any(name == b"content-type" for name, _ in headers):
+                self._known[head] = known
+        headers, typed = known
+        if not typed and (reply.body or reply.kind is ReplyKind.STREAM):
             return [*headers, _TEXT]
         return headers
 

@@ -18,6 +18,10 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HELD_BYTES = 64 * 1024
 """Bodies up to this size are read before anything else is done; it is what uvicorn reads before it lets a client wait."""
 _BODY_HEADERS = frozenset({b"expect", b"content-length", b"transfer-encoding"})
+_LINE = b"\r\n"
+_FIELD = b": "
+_END = b"\r\n\r\n"
+_END_AND_CLOSE = b"\r\nconnection: close\r\n\r\n"
 
 type Take = Callable[[RequestResponseCycle], bool]
 """What an application may have besides ASGI, as `take`: answers a request whose body is complete, now or later; False leaves it
@@ -40,15 +44,11 @@ def send_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], 
         return False
     if cycle.disconnected:
         return True
-    pieces = [STATUS_LINE[status]]
-    for name, value in cycle.default_headers:
-        pieces += (name, b": ", value, b"\r\n")
-    for name, value in headers:
-        pieces += (name, b": ", value, b"\r\n")
-    pieces += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+    head = _LINE.join([_FIELD.join(field) for field in (*cycle.default_headers, *headers)])
+    rest = _END if cycle.keep_alive else _END_AND_CLOSE
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join(pieces))
+    cycle.transport.write(b"".join((STATUS_LINE[status], head, rest, body)))
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()

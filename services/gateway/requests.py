@@ -119,6 +119,7 @@ class Origin:
         return address is not None and any(address in network for network in self._trusted)
 
 
+@functools.lru_cache(maxsize=1024)
 def without_port(host: str) -> str:
     """Return a Host header's value in lower case, without its port."""
     host = host.strip().lower()
