@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from libs.testing.wait import eventually
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.runtimes.python import PythonRuntime
-from services.executor.sandbox import choice
+from services.executor.sandbox import choice, seccomp
 from services.executor.sandbox.base import Cell, Sandbox
+from services.executor.sandbox.bubblewrap import Bubblewrap, Means
 from tests.unit.executor.scripted import PATIENCE
 
 
@@ -26,6 +28,12 @@ async def required(folder: Path) -> Sandbox | None:
         if os.environ.get("CI") == "true":
             raise
         return None
+
+
+def bare(folder: Path) -> Sandbox:
+    """Return bubblewrap as an executor without any privilege and without control groups uses it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Bubblewrap(program=shutil.which("bwrap") or "", etc=folder, means=Means(machine=seccomp.here()))
 
 
 def python(source: str, *, profile: Profile | None = None) -> GuestCommand:

@@ -12,7 +12,7 @@ from services.executor.profile import Profile
 from services.executor.sandbox import egress, gate
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.egress import Host, RefusedError
-from tests.unit.executor.inside import Inmate, python, required, running
+from tests.unit.executor.inside import Inmate, bare, python, required, running
 
 CLIENT = """
 import os, socket, sys
@@ -133,12 +133,15 @@ async def server() -> AsyncIterator[int]:
         yield made.sockets[0].getsockname()[1]
 
 
-@pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    """bubblewrap, as the executor uses it."""
+@pytest.fixture(params=["bubblewrap", "bare"])
+async def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """bubblewrap, as an executor with all means uses it and as one without any."""
     made = await required(tmp_path / "state")
     if made is None:
         pytest.skip("bubblewrap does not work here")
+    if request.param == "bare":
+        made.close()
+        made = bare(tmp_path / "etc")
     yield made
     made.close()
 
