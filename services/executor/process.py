@@ -61,6 +61,14 @@ class Stage(IntEnum):
     """The caller is answered; the handler goes on."""
 
 
+_NONE, _RUNNING = Stage.NONE, Stage.RUNNING
+
+
+def _nobody(frame: Frame, output: Output) -> None:
+    """Nobody has asked for the worker's calls yet."""
+    del frame, output
+
+
 class Worker(asyncio.Protocol):
     """A worker process. Made by `start`, given its code by `assign`; one call at a time."""
 
@@ -75,7 +83,7 @@ class Worker(asyncio.Protocol):
         self._call = 0
         self._room = 0
         self._cell: Cell | None = None
-        self._on_frame_of_call: OnFrame | None = None
+        self._on_frame_of_call: OnFrame = _nobody
         self._on_end: OnEnd | None = None
         self._fault = ""
         self._unmeasured_us = 0
@@ -194,7 +202,7 @@ class Worker(asyncio.Protocol):
         The worker must be loaded and idle. Call ids are not 0.
         """
         self._call = call
-        self.stage = Stage.RUNNING
+        self.stage = _RUNNING
         if self._cell is not None:
             self.call_cpu_started_us = self._cell.cpu_us()
         if self._transport is not None:
@@ -326,13 +334,18 @@ class Worker(asyncio.Protocol):
 
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.type
-        if self._call and frame.call == self._call and self._in_turn(frame):
+        if kind == _ANSWER and frame.call == self._call and self.stage is _RUNNING and not frame.flags & BACKGROUND:
+            # Nearly every call ends here: `_in_turn` would say the same of it.
+            self.stage = _NONE
+            self._account()
+            self._call = 0
+            self._on_frame_of_call(frame, self._capture.take())
+        elif self._call and frame.call == self._call and self._in_turn(frame):
             last = self.stage is Stage.NONE
             if last:
                 self._account()
                 self._call = 0
-            if self._on_frame_of_call is not None:
-                self._on_frame_of_call(frame, self._capture.take() if last else NO_OUTPUT)
+            self._on_frame_of_call(frame, self._capture.take() if last else NO_OUTPUT)
         elif self._expected and (kind == self._expected or (kind == _ERROR and self._expected == _LOADED)):
             self._expected = 0
             if not self._reply.done():
