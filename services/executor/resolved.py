@@ -45,12 +45,13 @@ def _composer(output: Path) -> Iterator[str]:
 
 
 def _cargo(build: Path) -> Iterator[str]:
-    try:
-        lock = tomllib.loads(_text(build / "Cargo.lock"))
-    except tomllib.TOMLDecodeError:
-        return
-    # Packages without a source are the program's own.
-    yield from _pairs([each for each in _list(lock.get("package")) if each.get("source")], "name", "version")
+    for path in (build / "Cargo.lock", *build.glob("*/Cargo.lock"), *build.glob("*/*/Cargo.lock")):
+        try:
+            lock = tomllib.loads(_text(path))
+        except tomllib.TOMLDecodeError:
+            continue
+        # Packages without a source are the program's own.
+        yield from _pairs([each for each in _list(lock.get("package")) if each.get("source")], "name", "version")
 
 
 def _deno(build: Path) -> Iterator[str]:
