@@ -70,7 +70,7 @@ final class Channel
             return;
         }
         $system = \FFI::cdef('int fcntl(int, int, int); int close(int);');
-        foreach (\scandir('/proc/self/fd') as $number) {
+        foreach (@\scandir('/proc/self/fd') ?: [] as $number) {
             if ((int) $number > 2) {
                 $system->fcntl((int) $number, SET_DESCRIPTOR_FLAGS, CLOSE_ON_EXEC);
             }
