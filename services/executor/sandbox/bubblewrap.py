@@ -64,6 +64,7 @@ class Bubblewrap:
         self._users = self._means.users if self._means.setpriv else None
         self._gate = Gate(enter_users=self._users is None)
         self._known_users: set[int] = set()
+        self._filters = _filters(self._means)
         self._system = {run: _system(run=run) for run in (True, False)}
         self._shared_etc = ("--dir", "/etc", *_binds("/etc", _SHARED_ETC))
 
@@ -166,13 +167,11 @@ class Bubblewrap:
 
     def _filter(self, profile: Profile) -> tuple[int, ...]:
         """Return the reading end of a pipe that holds the filter of system calls."""
-        machine, groups = self._means.machine, self._means.groups
-        if machine is None:
+        if not self._filters:
             return ()
-        counted = groups is not None and groups.memory
         read, write = os.pipe()
         try:
-            os.write(write, seccomp.program(machine, run=profile.run, memory_files=counted))
+            os.write(write, self._filters[profile.run])
         finally:
             os.close(write)
         return (read,)
@@ -187,6 +186,14 @@ class Bubblewrap:
         for name in _own_etc(user):
             argv += ["--ro-bind", str(folder / name), f"/etc/{name}"]
         return tuple(argv)
+
+
+def _filters(means: Means) -> dict[bool, bytes]:
+    """Return the filters of system calls, with and without the right to run programs; none for an unknown machine."""
+    if means.machine is None:
+        return {}
+    counted = means.groups is not None and means.groups.memory
+    return {run: seccomp.program(means.machine, run=run, memory_files=counted) for run in (True, False)}
 
 
 def _own_etc(user: int) -> dict[str, str]:

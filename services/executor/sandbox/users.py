@@ -3,7 +3,6 @@
 Only an executor that is root can give them out. The numbers are far from those that people, services and containers get.
 """
 
-import itertools
 from pathlib import Path
 
 _BASES = (1_900_000_000, 40_000)
@@ -11,21 +10,29 @@ _BASES = (1_900_000_000, 40_000)
 usual 65,536."""
 _SLOTS = 16_384
 _EXECUTORS = 1024
+_STARTING = 64
+"""More workers than are started at the same time."""
 _ROW = 3
 
 
 class Users:
-    """Users in turn, those in use left out."""
+    """Users in turn, those in use left out. Not more of them than are needed: each costs a few files once."""
 
     def __init__(self, base: int, *, slots: int = _SLOTS) -> None:
         """Give out `slots` users from `base` on."""
-        self._numbers = itertools.cycle(range(base, base + slots))
-        self._taken: set[int] = set()
+        self._base = base
         self._slots = slots
+        self._last = -1
+        self._taken: set[int] = set()
 
     def next(self) -> int:
-        """Return a user that no worker has."""
-        return next(user for user in itertools.islice(self._numbers, self._slots + 1) if user not in self._taken)
+        """Return a user that no worker has, and none that was returned lately: its worker may be about to `take` it."""
+        most = min(self._slots, _STARTING + 2 * len(self._taken))
+        for _ in range(most):
+            self._last = (self._last + 1) % most
+            if self._base + self._last not in self._taken:
+                break
+        return self._base + self._last
 
     def take(self, user: int) -> None:
         """Keep a user for a worker that runs."""
