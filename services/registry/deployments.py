@@ -216,13 +216,10 @@ class Deployments:
             now.postponed = True
             return
         try:
-            for _ in range(_TRIES):
-                if await self._write(function, namespace, code, now):
-                    return
+            # Another registry that was faster may have loaded a newer folder: load again before anything is put over its work.
+            now.postponed = not await self._write(function, namespace, code, now) or now.postponed
         except errors.PermanentError as error:
             now.faults.append(Problem(path=function.name, message=str(error)))
-            return
-        raise errors.TemporaryError(f"{identity} is being changed by others all the time")
 
     async def _write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: Round) -> bool:
         """Write one function unless the store has it just so; False when another registry was faster: look again."""
