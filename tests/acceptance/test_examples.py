@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import struct
 import zlib
 
@@ -11,10 +12,22 @@ import httpx
 import pytest
 
 from libs.testing.wait import eventually
+from services.executor.runtimes.installed import runtimes
 
 pytestmark = pytest.mark.timeout(120)
 
 SECRET = b"change-me"  # of examples/functions/webhook/fn.env.json
+
+
+async def require(language: str) -> None:
+    """Skip the test where the language is missing; fail it in continuous integration."""
+    (runtime,) = (each for each in runtimes() if each.name == language)
+    found = await runtime.probe()
+    if found.present:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{language} is missing: {found.hint}")
+    pytest.skip(f"{language} is missing: {found.hint}")
 
 
 async def test_greeting_answers_with_the_name_of_the_query(client: httpx.AsyncClient) -> None:
@@ -171,3 +184,91 @@ async def test_binary_body_comes_back_from_the_job_of_an_image(client: httpx.Asy
     found = await eventually(result)
     assert found is not None
     assert base64.b64decode(found.json()["body_base64"]).startswith(b"\x89PNG")
+
+
+async def test_ticks_arrive_while_the_generator_goes_on(client: httpx.AsyncClient) -> None:
+    async with client.stream("GET", "/ticks", params={"count": 100, "seconds": 5}) as answer:
+        assert answer.headers["content-type"] == "text/event-stream"
+        first = await anext(answer.aiter_text())
+
+    assert first == "event: tick\ndata: 1\n\n"
+    whole = await client.get("/ticks", params={"count": 3, "seconds": 0})
+    assert whole.text == "".join(f"event: tick\ndata: {number}\n\n" for number in (1, 2, 3))
+
+
+async def test_page_is_html_made_by_php(client: httpx.AsyncClient) -> None:
+    await require("php")
+
+    answer = await client.get("/page", params={"name": "Ada <3"})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "<h1>Hello, Ada &lt;3!</h1>" in answer.text
+
+
+async def test_short_link_is_a_response_of_deno(client: httpx.AsyncClient) -> None:
+    await require("deno")
+
+    answer = await client.get("/go/docs")
+
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://docs.deno.com/")
+    assert "docs" in (await client.get("/go")).json()
+    assert (await client.get("/go/nowhere")).status_code == 404
+
+
+async def test_primes_are_counted_by_a_program_once_it_is_compiled(client: httpx.AsyncClient) -> None:
+    await require("rust")
+
+    async def compiled() -> httpx.Response | None:
+        answer = await client.get("/primes", params={"below": 50})
+        if answer.status_code == 503:
+            assert answer.headers["retry-after"]
+            return None
+        return answer
+
+    answer = await eventually(compiled, within=100)
+    assert answer is not None
+    assert (answer.status_code, answer.json()) == (200, {"below": 50, "count": 15, "last": [31, 37, 41, 43, 47]})
+    assert (await client.get("/primes", params={"below": "many"})).status_code == 500
+    assert (await client.get("/primes", params={"below": 1})).json()["count"] == 0
+
+
+async def test_lambda_handler_converts(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/convert", params={"value": "10", "from": "km", "to": "mi"})
+
+    assert (answer.status_code, answer.json()) == (200, {"value": 6.213712, "unit": "mi"})
+    assert answer.headers["x-aws-request-id"] == answer.headers["x-request-id"]
+    assert (await client.get("/convert", params={"from": "furlong"})).status_code == 400
+
+
+async def test_worker_records_after_its_answer(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/audit", content="a change")
+
+    assert answer.status_code == 202
+    assert answer.json()["accepted"]
+
+    async def recorded() -> bool:
+        execution = await client.get(f"/_fn/executions/{answer.headers['x-request-id']}")
+        return execution.status_code == 200 and 'recorded "a change"' in execution.json()["stdout"]
+
+    await eventually(recorded)
+
+
+async def test_swatch_is_drawn_by_a_wsgi_application(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/colors/teal")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert 'fill="#008080"' in answer.text
+    assert (await client.get("/colors")).text == "teal tomato"
+    assert (await client.get("/colors/nothing")).status_code == 404
+
+
+async def test_pattern_that_never_ends_is_ended_by_its_limit(client: httpx.AsyncClient) -> None:
+    found = await client.get("/match", params={"pattern": "o(.)", "text": "hello world"})
+    endless = await client.get("/match", params={"pattern": "(a+)+$", "text": "a" * 40 + "!"})
+
+    assert [match["at"] for match in found.json()["matches"]] == [4, 7]
+    assert endless.status_code == 502
+    assert endless.json()["error"] == "runtime error: cpu limit of 300 ms exceeded"
+    assert (await client.get("/match", params={"pattern": "("})).status_code == 400
