@@ -1,7 +1,8 @@
 """Spares: guests without code, kept ready for each runtime and profile that some function needs.
 
 A cold start that finds a spare costs a few links and a LOAD; one that does not boots a guest itself. What is taken is
-replaced in the background, few at a time. More are kept after a burst, and by and by while the executor has nothing to do.
+replaced in the background, few at a time, and not at once: a boot would take the processor from the very call that took the
+spare. More are kept after a burst, and by and by while the executor has nothing to do.
 Spares are the first thing that goes when memory runs short, and nothing of them is anybody's: one that ends is just replaced.
 """
 
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 _GROWTH = 4
 """After a burst or a quiet time, up to so many times as many spares are kept."""
+_REST_SECONDS = 0.03
+"""After a start that took a spare: its call, and those that come right after it, are answered before the next spare boots."""
+_RESTS = 8
+"""Starts that come one after the other put a boot off for so many rests, no longer."""
 _PAUSE_SECONDS = 5.0
 """After a spare that could not be booted, and after memory ran short."""
 
@@ -58,6 +63,7 @@ class Spares:
         at_once: int,
         room: Callable[[], int],
         quiet: Callable[[], bool],
+        rest_seconds: float = _REST_SECONDS,
     ) -> None:
         """Keep none until a kind is used.
 
@@ -69,7 +75,9 @@ class Spares:
             at_once: spares that boot at the same time.
             room: tells how many bytes spares may take.
             quiet: tells whether there is nothing to do, so that nobody is disturbed.
+            rest_seconds: how long what was taken is not replaced after the last start, unless few are left.
         """
+        self._loop = asyncio.get_running_loop()
         self._guests = guests
         self._tasks = tasks
         self._each = each
@@ -77,6 +85,9 @@ class Spares:
         self._at_once = at_once
         self._room = room
         self._quiet = quiet
+        self._rest_seconds = rest_seconds
+        self._rested: asyncio.TimerHandle | None = None
+        self._rest_at_most = 0.0
         self._used = Counter[Kind]()
         self._shelves: dict[Kind, _Shelf] = {}
         self._ending: set[Worker] = set()
@@ -124,9 +135,12 @@ class Spares:
         shelf = self._shelves.get(kind)
         while shelf is not None and shelf.blanks:
             blank = shelf.blanks.pop()
-            self._replenish()
             if not blank.worker.ended:
                 self.taken += 1
+                if 2 * len(shelf.blanks) < self._each:
+                    self._replenish()
+                else:
+                    self._replenish_later()
                 return blank
         self.missed += 1
         if shelf is not None:
@@ -160,9 +174,24 @@ class Spares:
     async def close(self) -> None:
         """End all spares and keep none any more."""
         self._closed = True
+        if self._rested is not None:
+            self._rested.cancel()
         workers = [blank.worker for shelf in self._shelves.values() for blank in shelf.blanks]
         self._shelves.clear()
         await asyncio.gather(*(worker.kill() for worker in (*workers, *self._ending)))
+
+    def _replenish_later(self) -> None:
+        """Boot what lacks once starts have paused for a moment."""
+        now = self._loop.time()
+        if self._rested is None:
+            self._rest_at_most = now + _RESTS * self._rest_seconds
+        else:
+            self._rested.cancel()
+        self._rested = self._loop.call_at(min(now + self._rest_seconds, self._rest_at_most), self._on_rested)
+
+    def _on_rested(self) -> None:
+        self._rested = None
+        self._replenish()
 
     def _replenish(self) -> None:
         """Boot what lacks, as far as that disturbs nobody: starts that somebody waits for come first."""

@@ -28,6 +28,7 @@ class Kept:
     def __init__(self, folder: Path, tasks: asyncio.TaskGroup, descriptor: GuestDescriptor) -> None:
         self.room = 1 << 30
         self.quiet = False
+        self.folder = folder
         self.places = Places(folder)
         guests = Guests(
             runtimes={script: ScriptedRuntime(script) for script in ("well", "dies")},
@@ -36,9 +37,25 @@ class Kept:
             places=self.places,
             bounds=Bounds(ready_seconds=PATIENCE, max_body_bytes=1 << 20, max_booting=4),
         )
-        self.spares = Spares(
-            guests=guests, tasks=tasks, each=2, most=5, at_once=2, room=lambda: self.room, quiet=lambda: self.quiet
+        self._guests, self._tasks = guests, tasks
+        self.spares = self.others()
+
+    def others(self, *, each: int = 2, rest_seconds: float = 0.0) -> Spares:
+        """Return spares of their own, bounded by the same."""
+        return Spares(
+            guests=self._guests,
+            tasks=self._tasks,
+            each=each,
+            most=5,
+            at_once=2,
+            room=lambda: self.room,
+            quiet=lambda: self.quiet,
+            rest_seconds=rest_seconds,
         )
+
+    def booted(self) -> int:
+        """Return how many guests have begun to boot and are still there."""
+        return len(list(self.folder.glob("executor-*/[0-9]*")))
 
     async def ready(self, count: int) -> None:
         """Wait until there are so many."""
@@ -78,6 +95,21 @@ async def test_start_takes_a_spare_which_is_replaced(kept: Kept) -> None:
     await blank.worker.kill()
     assert not blank.place.code.exists()
     assert kept.spares.count == 2
+
+
+async def test_spare_is_replaced_at_once_only_when_few_are_left(kept: Kept) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        spares = kept.others(each=4, rest_seconds=3600)
+        stack.push_async_callback(spares.close)
+        spares.use(KIND)
+        await eventually(lambda: spares.count == 4, within=PATIENCE)
+        for left in (3, 2):
+            stack.push_async_callback((await spares.take(KIND)).worker.kill)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert (spares.count, kept.booted()) == (left, 4)  # nobody takes the processor from the start
+        stack.push_async_callback((await spares.take(KIND)).worker.kill)
+        await eventually(lambda: spares.count == 4, within=PATIENCE)
 
 
 async def test_start_boots_a_guest_itself_when_there_is_no_spare(kept: Kept) -> None:
