@@ -5,18 +5,16 @@ when it was.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from libs.bus.port import Bucket, Entry
+from libs.bus import catalog
+from libs.bus.port import Bucket
 from libs.clock import Clock
-from libs.messages import codec, subjects
+from libs.messages import subjects
 from libs.messages.catalog import FunctionEntry, Policy, VersionEntry, WorkerPoolPolicy
 from services.executor.slots import Terms
-
-log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 60.0
 """How long a replaced version stays callable."""
@@ -93,27 +91,14 @@ class Catalogue:
 
     async def follow(self, bucket: Bucket) -> None:
         """Keep in step with the bucket for ever."""
-        watch = bucket.watch()
-        async for entry in watch:
-            if entry is None:
-                self.complete.set()
-            elif entry.key != subjects.CATALOG_META:
-                self.apply(entry)
+        await catalog.follow(bucket, self.take, complete=self.complete)
 
-    def apply(self, entry: Entry) -> None:
-        """Take over one function's state."""
-        try:
-            versions = {} if entry.value is None else _versions(codec.decode(FunctionEntry, entry.value))
-        except codec.MalformedMessageError as error:
-            log.warning(
-                "a catalogue entry cannot be read: %s", error, extra={"action": "catalog_entry_malformed", "key": entry.key}
-            )
-            return
-        before = self._of_entry.get(entry.key, {})
+    def take(self, entry: str, function: FunctionEntry | None) -> None:
+        """Take over what the entry of a function says now; None: it is gone."""
+        versions = _versions(function) if function else {}
+        before = self._of_entry.pop(entry, {})
         if versions:
-            self._of_entry[entry.key] = versions
-        else:
-            self._of_entry.pop(entry.key, None)
+            self._of_entry[entry] = versions
         now = self._clock.monotonic()
         current = {known.key for known in versions.values()}
         for old in before.values():

@@ -14,12 +14,13 @@ from libs.telemetry.ops import EmbeddedServer, OpsApp
 from libs.telemetry.tracing import Tracing
 from services.gateway.app import create_app
 from services.gateway.calls import Caller
-from services.gateway.catalogue import Catalogue, Executors
+from services.gateway.catalogue import Catalogue
 from services.gateway.connection import Connection
 from services.gateway.desk import Desk
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
+from services.gateway.executors import Executors
 from services.gateway.fastpath import FastPath
 from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayCollector, Meter

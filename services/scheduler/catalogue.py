@@ -1,14 +1,10 @@
 """What the scheduler knows of the functions: a projection of the catalogue, followed by watch."""
 
 import asyncio
-import logging
-from collections.abc import Callable
 
-from libs.bus import port
-from libs.messages import codec, subjects
+from libs.bus import catalog, port
+from libs.messages import subjects
 from libs.messages.catalog import FunctionEntry, VersionEntry
-
-log = logging.getLogger(__name__)
 
 type FunctionKey = tuple[str, str, str]
 """Namespace, runtime, name."""
@@ -17,7 +13,7 @@ type FunctionKey = tuple[str, str, str]
 class Catalogue:
     """The functions, as the registry last projected them."""
 
-    def __init__(self, on_change: Callable[[str, FunctionEntry | None], None]) -> None:
+    def __init__(self, on_change: catalog.OnFunction) -> None:
         """Call `on_change` with the key and the new entry (None: removed) of each function that changes."""
         self._on_change = on_change
         self._entries: dict[str, FunctionEntry] = {}
@@ -27,11 +23,7 @@ class Catalogue:
 
     async def follow(self, bucket: port.Bucket) -> None:
         """Follow the bucket for ever."""
-        async for entry in bucket.watch():
-            if entry is None:
-                self.complete.set()
-            elif entry.key != subjects.CATALOG_META:
-                self._take(entry)
+        await catalog.follow(bucket, self._take, complete=self.complete)
 
     def version(self, key: FunctionKey, label: str) -> tuple[FunctionEntry, VersionEntry] | None:
         """Return a function and its version of that label, or None."""
@@ -55,16 +47,10 @@ class Catalogue:
             return None
         return found
 
-    def _take(self, entry: port.Entry) -> None:
-        function: FunctionEntry | None = None
-        if entry.value is None:
-            self._entries.pop(entry.key, None)
+    def _take(self, key: str, function: FunctionEntry | None) -> None:
+        if function is None:
+            self._entries.pop(key, None)
         else:
-            try:
-                function = codec.decode(FunctionEntry, entry.value)
-            except codec.MalformedMessageError as error:
-                log.warning("left out of the catalogue: %s", error, extra={"action": "entry_malformed", "key": entry.key})
-                return
-            self._entries[entry.key] = function
+            self._entries[key] = function
         self._changed.set()
-        self._on_change(entry.key, function)
+        self._on_change(key, function)

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from libs.bus.port import Entry
 from libs.clock import ManualClock
-from libs.messages import codec, subjects
+from libs.messages import subjects
 from libs.messages.catalog import FunctionEntry, Policy, VersionEntry, WorkerPoolPolicy
 from services.executor.catalogue import KEEP_SECONDS, Catalogue, Known, VersionKey
 
@@ -31,7 +30,7 @@ class Seen:
         entry = FunctionEntry(
             namespace="default", runtime="python", name="hello", revision=1, source="folder", versions=versions
         )
-        self.catalogue.apply(Entry(KEY, codec.encode(entry), 1))
+        self.catalogue.take(KEY, entry)
 
 
 @pytest.fixture
@@ -80,18 +79,11 @@ def test_version_that_comes_back_stays(seen: Seen) -> None:
 
 def test_removed_function_has_no_label_and_goes_after_a_minute(seen: Seen) -> None:
     seen.put("one")
-    seen.catalogue.apply(Entry(KEY, None, 2))
+    seen.catalogue.take(KEY, None)
     assert seen.catalogue.labelled(namespace="default", runtime="python", function="hello", label="v0") is None
     seen.clock.advance(timedelta(seconds=KEEP_SECONDS))
     seen.catalogue.trim()
     assert seen.catalogue.find(key("one")) is None
-
-
-def test_entry_that_cannot_be_read_changes_nothing(seen: Seen, caplog: pytest.LogCaptureFixture) -> None:
-    seen.put("one")
-    seen.catalogue.apply(Entry(KEY, b"\xc1", 2))
-    assert seen.catalogue.find(key("one"))
-    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize(

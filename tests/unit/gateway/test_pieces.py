@@ -14,7 +14,7 @@ from libs.messages.calls import ReplyKind
 from libs.testing.fakes import FakeExecutor
 from libs.testing.wait import eventually
 from services.gateway.calls import Caller
-from services.gateway.catalogue import HEARTBEAT_EXPIRY_SECONDS, Executors
+from services.gateway.executors import HEARTBEAT_EXPIRY_SECONDS, Executors
 from services.gateway.pieces import LEAST_GAP_SECONDS, MOST_SECONDS, BrokenOffError, Streamed
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

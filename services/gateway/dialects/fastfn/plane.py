@@ -6,7 +6,8 @@ from libs.bus import port
 from libs.messages.calls import Heartbeat
 from libs.telemetry.tracing import Tracing
 from services.gateway.calls import Caller
-from services.gateway.catalogue import Catalogue, Executors
+from services.gateway.catalogue import Catalogue
+from services.gateway.executors import Executors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
