@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,24 @@ async def test_build_sees_nothing_of_the_host_but_its_system(stand: Stand, tmp_p
     assert "mine" not in listing
     assert listing.count("No such file") >= 5
     assert "NATS" not in await told(stand, "cat /proc/1/environ | tr '\\0' '\\n'")
+
+
+@pytest.fixture
+def wheels() -> Iterator[Path]:
+    """A folder below the host's `/tmp`, which is not the build's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "a.whl").write_text("a wheel\n")
+        (folder / "a.whl").chmod(0o644)
+        yield folder
+
+
+async def test_build_sees_what_it_is_shown_below_the_hosts_tmp(bwrap: str, wheels: Path, tmp_path: Path) -> None:
+    tools = toolbox.gather({"PIP_FIND_LINKS": str(wheels)}, tmp_path, scripts=False)
+    async with standing(MemoryBus(), tmp_path / "one", bwrap=bwrap, tools=tools, bounds=Bounds(seconds=60)) as stand:
+        seen = await told(stand, f"cat {wheels}/a.whl; touch /tmp/mine; touch {wheels}/b")
+    assert seen == f"a wheel\ntouch: cannot touch '{wheels}/b': Read-only file system\n"
 
 
 async def test_build_may_write_to_its_own_folders_only(stand: Stand) -> None:
