@@ -24,8 +24,11 @@ class Blank:
     place: Place
     root: str
     """Where the guest sees the place."""
-    memory_bytes: int
-    """What it used when it had just booted."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it uses; 0 once it has ended."""
+        return self.worker.cell.memory_kib() * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,5 +109,4 @@ class Guests:
             place.remove()
             raise
         worker.on_gone(place.remove)
-        memory = worker.cell.memory_kib() * 1024
-        return Blank(worker=worker, place=place, root=self._sandbox.root(place.code), memory_bytes=memory)
+        return Blank(worker=worker, place=place, root=self._sandbox.root(place.code))

@@ -21,8 +21,10 @@ from services.executor.profile import Profile
 
 log = logging.getLogger(__name__)
 
-_GROWTH = 4
+_GROWTH = 5
 """After a burst or a quiet time, up to so many times as many spares are kept."""
+_QUIET_BYTES = 160 * 1024 * 1024
+"""What all spares may use for more of them to be kept although there was no burst."""
 _REST_SECONDS = 0.03
 """After a start that took a spare: its call, and those that come right after it, are answered before the next spare boots."""
 _RESTS = 8
@@ -63,6 +65,7 @@ class Spares:
         at_once: int,
         room: Callable[[], int],
         quiet: Callable[[], bool],
+        quiet_bytes: int = _QUIET_BYTES,
         rest_seconds: float = _REST_SECONDS,
     ) -> None:
         """Keep none until a kind is used.
@@ -75,6 +78,7 @@ class Spares:
             at_once: spares that boot at the same time.
             room: tells how many bytes spares may take.
             quiet: tells whether there is nothing to do, so that nobody is disturbed.
+            quiet_bytes: how much all may use for more to be kept without a burst.
             rest_seconds: how long what was taken is not replaced after the last start, unless few are left.
         """
         self._loop = asyncio.get_running_loop()
@@ -85,6 +89,7 @@ class Spares:
         self._at_once = at_once
         self._room = room
         self._quiet = quiet
+        self._quiet_bytes = quiet_bytes
         self._rest_seconds = rest_seconds
         self._rested: asyncio.TimerHandle | None = None
         self._rest_at_most = 0.0
@@ -162,11 +167,11 @@ class Spares:
 
     def trim(self) -> None:
         """Do what is due every second or so: make room, replace what was put off, keep more in quiet times."""
-        excess = self._bytes - self._room()
-        if excess > 0:
-            self.shed(excess)
+        used = self._bytes
+        if used > self._room():
+            self.shed(used - self._room())
             return
-        if self._quiet() and not self._booting:
+        if self._quiet() and not self._booting and used < self._quiet_bytes:
             for shelf in self._shelves.values():
                 shelf.target = min(shelf.target + 1, self._each * _GROWTH)
         self._replenish()

@@ -40,7 +40,7 @@ class Kept:
         self._guests, self._tasks = guests, tasks
         self.spares = self.others()
 
-    def others(self, *, each: int = 2, rest_seconds: float = 0.0) -> Spares:
+    def others(self, *, each: int = 2, quiet_bytes: int = 1 << 30, rest_seconds: float = 0.0) -> Spares:
         """Return spares of their own, bounded by the same."""
         return Spares(
             guests=self._guests,
@@ -50,6 +50,7 @@ class Kept:
             at_once=2,
             room=lambda: self.room,
             quiet=lambda: self.quiet,
+            quiet_bytes=quiet_bytes,
             rest_seconds=rest_seconds,
         )
 
@@ -180,6 +181,19 @@ async def test_more_spares_are_kept_by_and_by_while_there_is_nothing_to_do(kept:
         await asyncio.sleep(0)
         kept.spares.trim()
         await kept.ready(count)
+
+
+async def test_no_more_spares_are_kept_without_a_burst_when_they_are_heavy(kept: Kept) -> None:
+    kept.quiet = True
+    async with contextlib.AsyncExitStack() as stack:
+        spares = kept.others(quiet_bytes=1)
+        stack.push_async_callback(spares.close)
+        spares.use(KIND)
+        await eventually(lambda: spares.count == 2, within=PATIENCE)
+        for _ in range(3):
+            await asyncio.sleep(0)
+            spares.trim()
+        assert kept.booted() == 2
 
 
 async def test_spares_go_when_the_workers_need_their_room(kept: Kept) -> None:
