@@ -1,4 +1,4 @@
-"""Layers: fetched once, verified, complete when they are there, and removed when no version needs them."""
+"""Layers: fetched once, verified, and complete when they are there."""
 
 import asyncio
 import hashlib
@@ -86,7 +86,6 @@ async def put(store: ObjectStore, folder: Path, *, key: str = KEY, part_bytes: i
 async def test_layer_is_fetched_once_however_many_ask(layers: Layers, store: Counting, tmp_path: Path) -> None:
     manifest = await put(store, tmp_path / "build")
     assert len(manifest.parts) > 1
-    layers.prefetch(KEY)
     folders = await asyncio.gather(*(layers.folder(KEY) for _ in range(5)))
     assert len(set(folders)) == 1
     assert (folders[0] / "lib" / "a.py").read_text().startswith("a = 1")
@@ -143,24 +142,15 @@ async def test_layer_that_unpacks_to_too_much_is_refused(store: Counting, tmp_pa
             await layers.folder(KEY)
 
 
-async def test_layer_goes_when_the_last_version_that_needs_it_has_gone(layers: Layers, store: Counting, tmp_path: Path) -> None:
+async def test_layer_is_fetched_when_a_version_needs_it_and_goes_with_it(
+    layers: Layers, store: Counting, tmp_path: Path
+) -> None:
     await put(store, tmp_path / "build")
-    layers.use(KEY)
+    layers.use("")  # most versions have none
     layers.use(KEY)
     folder = await layers.folder(KEY)
-    layers.disuse(KEY)
-    assert folder.exists()
+    await layers.tidy()
+    assert list((tmp_path / "layers").iterdir()) == [folder]
+    layers.disuse("")
     layers.disuse(KEY)
     await eventually(lambda: not list((tmp_path / "layers").iterdir()))
-    layers.use(KEY)
-    assert (await layers.folder(KEY) / "b.py").exists()
-
-
-async def test_what_an_earlier_run_left_goes_unless_a_version_needs_it(layers: Layers, store: Counting, tmp_path: Path) -> None:
-    await put(store, tmp_path / "build")
-    await put(store, tmp_path / "build", key="other")
-    await layers.folder("other")
-    layers.use(KEY)
-    kept = await layers.folder(KEY)
-    await layers.tidy()
-    assert list((tmp_path / "layers").iterdir()) == [kept]
