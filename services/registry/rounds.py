@@ -51,8 +51,9 @@ class Herald:
         else:
             for entry in now.deployed:
                 if not all(can_run(version) for version in entry.versions):
-                    text = "%s (%s) waits for its dependencies"
-                    log.info(text, entry.name, entry.runtime, extra=_ids(entry) | {"action": "version_waits"})
+                    if any(version.resolution.state == "pending" for version in entry.versions):  # else a problem tells
+                        text = "%s (%s) waits for its dependencies"
+                        log.info(text, entry.name, entry.runtime, extra=_ids(entry) | {"action": "version_waits"})
                     continue
                 log.info(
                     "deployed %s (%s) in %d ms",

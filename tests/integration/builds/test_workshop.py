@@ -21,7 +21,7 @@ from tests.unit.executor.building import Stand, standing
 async def bwrap(tmp_path: Path) -> str:
     """A bubblewrap that works here."""
     try:
-        await choice.probe(tmp_path / "probe")
+        (await choice.probe(tmp_path / "probe")).close()
     except errors.UnavailableError as error:
         if os.environ.get("CI"):
             raise

@@ -41,6 +41,17 @@ def test_what_the_banner_tells_is_not_told_twice() -> None:
     assert stream.getvalue() == ""
 
 
+def test_builds_are_shown_from_the_start_on_and_what_holds_them_up_once_everything_is_up() -> None:
+    console, stream = _console(settled=False)
+    console.take("executor", _record(action="build_started", message="report: installs with pip 25"))
+    console.take("registry", _record(action="build_waits", message="no executor builds what report needs"))
+    assert "report: installs with pip 25" in stream.getvalue()
+    assert "no executor" not in stream.getvalue()
+    console.settled = True
+    console.take("registry", _record(action="build_waits", message="no executor builds what report needs"))
+    assert "no executor builds what report needs" in stream.getvalue()
+
+
 def test_other_talk_is_shown_only_when_it_is_wanted() -> None:
     quiet, silent = _console()
     quiet.take("gateway", _record(message="the catalogue is read", functions=3))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
@@ -202,12 +203,17 @@ async def test_failure_keeps_the_previous_version_and_is_a_problem(stand: Buildi
         assert await stand.version("a.py") == first
 
 
-async def test_failure_of_a_first_version_is_shown_with_its_reason(stand: BuildingStand) -> None:
+async def test_failure_of_a_first_version_is_shown_with_its_reason(
+    stand: BuildingStand, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     stand.folder.put("a.py", NEEDY)
     async with stand.building() as executors, stand.running():
+        await stand.becomes("a.py", state("pending"))
         executors.usual = failed("no such package")
         version = await stand.becomes("a.py", state("error"))
     assert version.resolution.message == "no such package"
+    assert caplog.text.count("a.py (python) waits for its dependencies") == 1
     assert len((await stand.meta()).problems) == 1
 
 
