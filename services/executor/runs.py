@@ -29,6 +29,10 @@ _JSON_HEAD = b'[["content-type","application/json"]]'
 _MOST_HEAD_BYTES = 64 * 1024
 _LOWEST_STATUS, _HIGHEST_STATUS = 100, 599
 _MICRO = 1_000_000
+_SAID_BY_GUESTS = frozenset({
+    FailureCode.HANDLER_ERROR, FailureCode.LOAD_ERROR, FailureCode.INVALID_RESPONSE, FailureCode.MEMORY_LIMIT,
+})  # fmt: skip
+"""What a guest may say of itself. PHP notices by itself that it has used its memory up, before anybody else does."""
 
 
 class Run(Call):
@@ -238,7 +242,7 @@ def _explained(head: bytes) -> tuple[FailureCode, str]:
     try:
         found = orjson.loads(head)
         code = FailureCode(found["code"])
-        if code not in (FailureCode.HANDLER_ERROR, FailureCode.LOAD_ERROR, FailureCode.INVALID_RESPONSE):
+        if code not in _SAID_BY_GUESTS:
             code = FailureCode.HANDLER_ERROR
         parts = [str(found.get(name) or "") for name in ("type", "message", "stack")]
     except (ValueError, KeyError, TypeError, AttributeError):

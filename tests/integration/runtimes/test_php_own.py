@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs import errors
-from libs.testing.guests import CHUNK, END, ERROR, START, WINDOW, Answered, Bench, Sources
+from libs.testing.guests import BACKGROUND, CHUNK, END, ERROR, START, WINDOW, Answered, Bench, Sources
 from libs.testing.wait import eventually
 from services.executor.runtimes.php import PhpRuntime
 
@@ -84,6 +84,7 @@ async def test_exit_answers_with_what_was_echoed_and_ends_the_worker(bench: Benc
     guest = bench.loaded(php("echo 'good'; http_response_code(202); exit('bye');"))
     answer = guest.call()
     assert (answer.status, answer.text) == (202, "goodbye")
+    assert answer.flags & BACKGROUND, "a worker that is about to end would get the next call"
     await eventually(lambda: guest.process.poll() == 0)
 
 
@@ -103,6 +104,7 @@ async def test_an_error_that_cannot_be_caught_is_answered_and_ends_the_worker(be
     assert (answer.type, answer.status, answer.failure["code"]) == (ERROR, 500, "handler_error")
     assert message in answer.failure["message"]
     assert str(bench.folder) not in answer.failure["stack"]
+    assert answer.flags & BACKGROUND, "a worker that is about to end would get the next call"
     await eventually(lambda: guest.process.poll() is not None)
 
 
@@ -165,7 +167,9 @@ def test_exit_after_a_flush_ends_the_stream(bench: Bench) -> None:
     guest = bench.loaded(php("echo 'a'; flush(); echo 'b'; exit;"))
     assert guest.call().body == b"a"
     # By hand: no credit can be granted to a guest that has ended.
-    assert [(frame.type, frame.body) for frame in (guest.next_frame(), guest.next_frame())] == [(CHUNK, b"b"), (END, b"")]
+    piece, end = guest.next_frame(), guest.next_frame()
+    assert [(frame.type, frame.body) for frame in (piece, end)] == [(CHUNK, b"b"), (END, b"")]
+    assert end.flags & BACKGROUND, "a worker that is about to end would get the next call"
 
 
 def test_an_open_file_is_streamed_as_body(bench: Bench) -> None:

@@ -305,6 +305,12 @@ def test_a_wsgi_application_may_answer_in_any_form(bench: Bench, form: str) -> N
     assert form not in ("list", "length", "write") or answer.type == ANSWER
 
 
+@pytest.mark.parametrize("status", ["OK", "", "-1 x", "+200 OK", "99 Low", "600 High"])
+def test_a_wsgi_status_that_is_none_is_an_invalid_answer(answered: Answered, status: str) -> None:
+    source = f"def application(environ, start):\n    start({status!r}, [])\n    return [b'x']\n"
+    assert answered({"python": source}).failure["code"] == "invalid_response"
+
+
 def test_a_wsgi_environment_is_complete(answered: Answered) -> None:
     source = (
         "import json\nfrom wsgiref.validate import validator\ndef inner(environ, start):\n"

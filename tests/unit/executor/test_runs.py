@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from libs.messages.calls import FailureCode, ReplyKind
@@ -11,7 +12,8 @@ from libs.telemetry import tracing
 from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.catalogue import VersionKey
-from services.executor.output import Output
+from services.executor.frames import Frame, FrameType
+from services.executor.output import NO_OUTPUT, Output
 from services.executor.runs import Result, Run
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -102,6 +104,23 @@ def test_execution_names_the_class_of_what_was_raised(error: str, expected: str)
 
 def test_execution_names_no_class_when_the_handler_raised_nothing() -> None:
     assert recorded(Result(code=FailureCode.TIMEOUT, error="Late: the handler did not answer")).error_type == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("memory_limit", FailureCode.MEMORY_LIMIT),
+        ("load_error", FailureCode.LOAD_ERROR),
+        ("timeout", FailureCode.HANDLER_ERROR),
+        ("canceled", FailureCode.HANDLER_ERROR),
+        ("nonsense", FailureCode.HANDLER_ERROR),
+    ],
+)
+def test_guest_may_say_that_its_memory_is_used_up_but_not_what_others_decide(said: str, expected: FailureCode) -> None:
+    head = orjson.dumps({"code": said, "type": "Error", "message": "m", "stack": ""})
+    frame = Frame(int(FrameType.ERROR), status=502, head=head, body=b"{}")
+    found = runs.of_frame(frame, NO_OUTPUT, max_body=100)
+    assert (found.code, found.status, found.body) == (expected, 502, b"{}")
 
 
 def test_spans_follow_each_other_below_the_one_that_asked() -> None:

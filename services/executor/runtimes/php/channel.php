@@ -18,6 +18,8 @@ const CREDIT = 10;
 
 /** Flag of an answer: the call never gave its processor away. */
 const COMPUTED = 0x01;
+/** Flag of an answer: the worker is not free yet. */
+const BACKGROUND = 0x02;
 /** Chunks of one answer that go out before the executor grants more. */
 const WINDOW = 8;
 /** Largest body of a START or CHUNK. */

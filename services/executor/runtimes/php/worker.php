@@ -43,6 +43,8 @@ final class Worker
     private static int $inheritedPeak = 0;
     private static int $ownPeak = 0;
     private static int $heap = -1;
+    /** Flag of the last answer of a process that ends: there is no other call for it. */
+    private static int $ending = 0;
 
     public static function boot(int $descriptor): void
     {
@@ -316,7 +318,7 @@ final class Worker
             }
             $flags = $now['ru_nvcsw'] === self::$before['ru_nvcsw'] ? COMPUTED : 0;
         }
-        self::$channel->send($type, $call, $status, $head, $body, $cpu, self::peak($now['ru_maxrss']), $flags);
+        self::$channel->send($type, $call, $status, $head, $body, $cpu, self::peak($now['ru_maxrss']), $flags | self::$ending);
     }
 
     /**
@@ -340,6 +342,7 @@ final class Worker
     /** The process ends: because the executor has gone, because the code said `exit`, or by an error that cannot be caught. */
     private static function onShutdown(): void
     {
+        self::$ending = BACKGROUND;
         \ini_set('memory_limit', '-1');
         $last = \error_get_last();
         $error = $last !== null && ($last['type'] & FATAL) !== 0 ? $last : null;

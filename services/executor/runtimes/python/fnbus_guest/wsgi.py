@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from .styles import Handler, Surroundings  # noqa: TID252
 
+_NO_STATUS = -1
+"""What is refused as a status: an exception here would be the application's own, and its caller's fault."""
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -97,7 +99,8 @@ class _Exchange:
             raise exc_info[1].with_traceback(exc_info[2])
         if exc_info is None and self._status:
             raise AssertionError("start_response was called twice")
-        self._status = int(status.partition(" ")[0])
+        code = status.partition(" ")[0]
+        self._status = int(code) if code.isascii() and code.isdigit() else _NO_STATUS
         self._headers = list(headers)
         return self._written.append
 
