@@ -10,7 +10,7 @@ from libs import settings
 from libs.bus.port import Bus
 from libs.lifecycle import Service
 from libs.messages import subjects
-from services.executor import builds, toolbox, workshop
+from services.executor import builds, layer_keys, toolbox, workshop
 from services.executor.bundles import Bundles
 from services.executor.layers import Layers
 from services.executor.runtimes.base import Runtime
@@ -37,7 +37,7 @@ async def start(service: Service, site: Site) -> Layers:
     """Take requests for builds as long as the service runs; return the layers that its workers get theirs from."""
     chosen = site.settings
     store = await site.bus.objects(subjects.LAYER_STORE)
-    tools = toolbox.gather(settings.environment(), Path.home(), scripts=chosen.build_scripts)
+    tools = toolbox.gather(settings.environment(), Path.home(), scripts=chosen.build_scripts, local=chosen.build_local)
     shop = workshop.Workshop(
         state=site.state / "builds",
         toolbox=tools,
@@ -45,7 +45,7 @@ async def start(service: Service, site: Site) -> Layers:
         bwrap=(shutil.which("bwrap") or "") if site.isolation == "bubblewrap" else "",
     )
     await asyncio.to_thread(shop.clean)
-    platform = builds.this_platform()
+    platform = layer_keys.this_platform()
     making = builds.Builds(
         builds.Parts(
             executor=site.executor,

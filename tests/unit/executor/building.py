@@ -13,7 +13,7 @@ from libs.messages import codec, subjects
 from libs.messages.builds import BuildReply, BuildRequest, build_subject
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle, BundleFile
-from services.executor import builds, toolbox
+from services.executor import layer_keys, toolbox
 from services.executor.builds import Builds, Parts
 from services.executor.bundles import Bundles
 from services.executor.layers import Layers
@@ -136,7 +136,7 @@ async def standing(
                 platform=platform,
             )
         )
-        layers = Layers(store=store, folder=folder / "layers", tasks=tasks, platform=platform or builds.this_platform())
+        layers = Layers(store=store, folder=folder / "layers", tasks=tasks, platform=platform or layer_keys.this_platform())
         await made.start()
         try:
             yield Stand(bus=bus, builds=made, layers=layers, store=store, runtime=known, executor=executor)
