@@ -58,6 +58,8 @@ class Permissions:
     """Whether it reaches the network at all."""
     hosts: tuple[str, ...] = ()
     """When not empty, the only hosts that it reaches (by HTTP and HTTPS): `api.example.com`, `*.example.com`, `host:port`."""
+    local: bool = False
+    """Whether the network that it reaches includes the executor's own machine: its loopback and link-local addresses."""
     write: bool = False
     """Whether it may write to its own folder: to a copy that ends with the worker."""
     env: bool = True

@@ -44,6 +44,7 @@ async def start(service: Service, site: Site) -> Layers:
         bounds=workshop.Bounds(seconds=chosen.build_seconds, max_mb=chosen.build_max_mb, memory_mb=chosen.build_memory_mb),
         bwrap=(shutil.which("bwrap") or "") if site.isolation == "bubblewrap" else "",
     )
+    service.stack.callback(shop.close)
     await asyncio.to_thread(shop.clean)
     platform = layer_keys.this_platform()
     making = builds.Builds(

@@ -16,6 +16,8 @@ class Profile:
     network: bool = True
     hosts: tuple[str, ...] = ()
     """When not empty, the only hosts that are reached."""
+    local: bool = False
+    """Whether the machine's own addresses are reached."""
     write: bool = False
     run: bool = True
     disk_mb: int = 64
@@ -27,6 +29,7 @@ def of_version(version: VersionEntry) -> Profile:
     return Profile(
         network=allowed.network,
         hosts=allowed.hosts if allowed.network else (),
+        local=allowed.local and allowed.network and not allowed.hosts,
         write=allowed.write,
         run=allowed.run,
         disk_mb=version.limits.disk_mb,

@@ -45,6 +45,8 @@ class ExecutorSettings(ServiceSettings):
     """How many builds run at the same time; more wait."""
     build_scripts: bool = False
     """Whether packages may run programs of their own while they are installed, and be built from source."""
+    build_local: bool = False
+    """Whether builds reach this machine's own addresses; they do when the tools' settings name one (`http://localhost:…`)."""
 
 
 def worker_limit(chosen: ExecutorSettings) -> int:

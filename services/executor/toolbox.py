@@ -50,6 +50,7 @@ _SECRETS = (
     re.compile(r"(?:token|password|secret)[\"']?\s*[=:]\s*[\"']([^\"']+)[\"']", re.IGNORECASE),
 )
 _WITHOUT_SCRIPTS = (("PIP_ONLY_BINARY", ":all:"), ("NPM_CONFIG_IGNORE_SCRIPTS", "true"), ("npm_config_ignore_scripts", "true"))
+_LOCAL = re.compile(r"://(?:[^\s/@]*@)?(?:localhost|127\.\d|\[::1\])", re.IGNORECASE)
 _URL_USER = re.compile(r"(://)[^\s/@]+@")
 
 
@@ -63,6 +64,8 @@ class Toolbox:
     visible: tuple[Path, ...] = ()
     """What variables name by its path, shown read-only."""
     secrets: tuple[str, ...] = ()
+    local: bool = False
+    """Whether a build reaches this machine's own addresses, for a mirror or a proxy that runs here."""
 
     def told(self, line: str) -> str:
         """Return a line of a tool's output with credentials left out."""
@@ -71,13 +74,14 @@ class Toolbox:
         return _URL_USER.sub(r"\1***@", line)
 
 
-def gather(environ: Mapping[str, str], home: Path, *, scripts: bool) -> Toolbox:
+def gather(environ: Mapping[str, str], home: Path, *, scripts: bool, local: bool = False) -> Toolbox:
     """Return what builds are given of this machine.
 
     Args:
         environ: the executor's environment.
         home: its user's home folder.
         scripts: whether packages may run programs of their own while they are installed, or be built from source.
+        local: whether builds reach this machine's own addresses; they do when their tools' settings name one.
     """
     chosen = {name: value for name, value in environ.items() if _is_allowed(name) and value}
     if not scripts:
@@ -87,11 +91,13 @@ def gather(environ: Mapping[str, str], home: Path, *, scripts: bool) -> Toolbox:
         data = _read(Path(source.replace("~", str(home), 1)))
         if data is not None:
             files.append((data, target))
+    texts = [data.decode(errors="replace") for data, _ in files]
     return Toolbox(
         env=chosen,
         files=tuple(files),
         visible=_named_paths(chosen.values()),
-        secrets=_secrets(chosen, [data.decode(errors="replace") for data, _ in files]),
+        secrets=_secrets(chosen, texts),
+        local=local or any(_LOCAL.search(text) for text in (*chosen.values(), *texts)),
     )
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from libs import errors
 from services.executor.archives import EPOCH
 from services.executor.runtimes.base import BuildPlan
-from services.executor.sandbox import procfs
+from services.executor.sandbox import fence, procfs
+from services.executor.sandbox.fence import Fence
 from services.executor.toolbox import HOME, Toolbox
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ type OnLine = Callable[[str], None]
 ROOT = "/build"
 _USERS = (1_899_000_000, 39_000)
 """Users that builds have, outside of those that workers have; the second for containers whose users are mapped."""
+_MOST_USERS = 500
 _MIB = 1024 * 1024
 _WATCH_SECONDS = 0.5
 _SPACE = 4
@@ -86,6 +88,7 @@ class Workshop:
         self._bwrap = bwrap
         self._user = _own_user() if bwrap and shutil.which("setpriv") else 0
         self._taken: set[int] = set()
+        self._fence = _fenced(self._user) if self._user and not toolbox.local else None
 
     @contextlib.asynccontextmanager
     async def built(self, plan: BuildPlan, code: Path, on_line: OnLine) -> AsyncGenerator[Outcome]:
@@ -113,6 +116,11 @@ class Workshop:
             self._taken.discard(user)
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, work, ignore_errors=True))
 
+    def close(self) -> None:
+        """Take down the fence around builds; all have ended."""
+        if self._fence is not None:
+            self._fence.close()
+
     def clean(self) -> None:
         """Remove what builds of an executor that was killed have left. Called before the first build."""
         for left in self._state.glob("build-*"):
@@ -122,7 +130,7 @@ class Workshop:
         """Return a user that no other build has; 0 when builds have none of their own."""
         if not self._user:
             return 0
-        user = next(each for each in range(self._user, self._user + 1000) if each not in self._taken)
+        user = next(each for each in range(self._user, self._user + _MOST_USERS) if each not in self._taken)
         self._taken.add(user)
         return user
 
@@ -368,12 +376,21 @@ def _moved(words: Sequence[str], work: Path) -> list[str]:
     return moved
 
 
+def _fenced(user: int) -> Fence | None:
+    """Keep builds from this machine's own ports, where the kernel can: a package may run programs while it is built."""
+    try:
+        return fence.put_up([(user, user + _MOST_USERS - 1)])
+    except OSError as error:
+        log.info("builds reach this machine's own ports: %s", error, extra={"action": "build_fence_missing"})
+        return None
+
+
 def _own_user() -> int:
     """Return the first of the users that builds have; 0 when this executor may give none out."""
     if os.getuid() != 0:
         return 0
     rows = [[int(each) for each in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
     for first in _USERS:
-        if any(inside <= first and first + 1000 <= inside + count for inside, _, count in rows):
-            return first + (os.getpid() % 900 if first == _USERS[0] else 0)
+        if any(inside <= first and first + 2 * _MOST_USERS <= inside + count for inside, _, count in rows):
+            return first + (os.getpid() % _MOST_USERS if first == _USERS[0] else 0)
     return 0

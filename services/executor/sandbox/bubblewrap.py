@@ -19,6 +19,7 @@ from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox import base, gate, procfs, seccomp
 from services.executor.sandbox.cells import WorkerCell
 from services.executor.sandbox.cgroups import Group, Groups
+from services.executor.sandbox.fence import Fence
 from services.executor.sandbox.gate import Gate
 from services.executor.sandbox.users import Users
 
@@ -43,6 +44,10 @@ class Means:
 
     users: Users | None = None
     """Host users to give out, for an executor that is root."""
+    local_users: Users | None = None
+    """Those of workers that may reach this machine's own addresses; None: no worker is kept from that."""
+    fence: Fence | None = None
+    """What keeps `users` from it."""
     setpriv: str = ""
     """The program that becomes one of them."""
     machine: seccomp.Machine | None = None
@@ -62,6 +67,7 @@ class Bubblewrap:
         self._etc_folder = etc
         self._means = means or Means()
         self._users = self._means.users if self._means.setpriv else None
+        self._local_users = self._means.local_users or self._users
         self._gate = Gate(enter_users=self._users is None)
         self._known_users: set[int] = set()
         self._filters = _filters(self._means)
@@ -76,15 +82,18 @@ class Bubblewrap:
         if means.groups is not None and not means.groups.memory:
             bounds += " (processes only)"
         user = "one host user per worker" if self._users else "user namespaces"
-        return ", ".join((self.name, "seccomp" if means.machine else "no seccomp", bounds, user))
+        fence = "fence" if means.fence else "no fence"
+        return ", ".join((self.name, "seccomp" if means.machine else "no seccomp", bounds, user, fence))
 
     def headroom_bytes(self) -> int | None:
         """Return what the control group around all workers leaves."""
         return self._means.groups.headroom_bytes() if self._means.groups else None
 
     def close(self) -> None:
-        """End the program that lets workers out, and remove the control groups."""
+        """End the program that lets workers out, take down the fence, and remove the control groups."""
         self._gate.close()
+        if self._means.fence is not None:
+            self._means.fence.close()
         if self._means.groups is not None:
             self._means.groups.close()
 
@@ -95,7 +104,8 @@ class Bubblewrap:
 
     def launch(self, command: GuestCommand, *, code: Path, profile: Profile, guest_fd: int, info_fd: int) -> base.Launch:
         """Return the bwrap command line around the guest's."""
-        user = self._users.next() if self._users else 0
+        users = self._local_users if profile.local else self._users
+        user = users.next() if users else 0
         argv: list[str] = [self._program, *_namespaces(user), *self._system[profile.run], *self._etc(user or _USER)]
         argv += ("--size", str(profile.disk_mb * _MIB), "--perms", "1777", "--tmpfs", "/tmp")  # noqa: S108  the sandbox's own
         argv += ("--info-fd", str(info_fd))
@@ -131,8 +141,9 @@ class Bubblewrap:
                 undo.callback(group.close)
             if self._users is not None:
                 user = procfs.uid(guest)
-                self._users.take(user)
-                undo.callback(self._users.release, user)
+                for users in filter(None, (self._users, self._local_users)):
+                    users.take(user)
+                    undo.callback(users.release, user)
                 _give(user, *(f"/proc/{guest}/fd/{fd}" for fd in _OUTPUTS))
             if profile is not None and profile.hosts:
                 undo.callback(self._gate.shut, self._gate.open(guest, profile.hosts))

@@ -11,7 +11,7 @@ from typing import Literal
 from libs import errors
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
-from services.executor.sandbox import cgroups, seccomp, users
+from services.executor.sandbox import cgroups, fence, seccomp, users
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.bubblewrap import Bubblewrap, Means
 from services.executor.sandbox.process import ProcessSandbox
@@ -69,13 +69,29 @@ async def probe(state: Path, *, program: str | None = None) -> Sandbox:
     setpriv = shutil.which("setpriv")
     fault = ""
     for means in (replace(plain, users=given, setpriv=setpriv), plain) if given and setpriv else (plain,):
-        sandbox = Bubblewrap(program=bwrap, etc=folder, means=means)
-        fault = await _try(sandbox, folder)
+        fault = await _try(Bubblewrap(program=bwrap, etc=folder, means=means), folder)
         if not fault:
-            return sandbox
+            return Bubblewrap(program=bwrap, etc=folder, means=_fenced(means))
     if groups is not None:
         groups.close()
     raise errors.UnavailableError(f"bubblewrap does not work here: {fault}")
+
+
+def _fenced(means: Means) -> Means:
+    """Return means with a fence around the first half of the users, where the kernel puts one up."""
+    if means.users is None:
+        return means
+    inside, local = means.users.halves()
+    try:
+        standing = fence.put_up([inside.bounds])
+    except OSError as error:
+        log.warning(
+            "functions with network reach this machine's own ports: the packet filter cannot be used (%s)",
+            error,
+            extra={"action": "fence_missing"},
+        )
+        return means
+    return replace(means, users=inside, local_users=local, fence=standing)
 
 
 async def _try(sandbox: Sandbox, folder: Path) -> str:

@@ -34,9 +34,20 @@ class Users:
                 break
         return self._base + self._last
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The first and the last of them."""
+        return self._base, self._base + self._slots - 1
+
+    def halves(self) -> "tuple[Users, Users]":
+        """Return the first half of them, and the second."""
+        half = self._slots // 2
+        return Users(self._base, slots=half), Users(self._base + half, slots=self._slots - half)
+
     def take(self, user: int) -> None:
-        """Keep a user for a worker that runs."""
-        self._taken.add(user)
+        """Keep a user for a worker that runs; one of others is left alone."""
+        if self._base <= user < self._base + self._slots:
+            self._taken.add(user)
 
     def release(self, user: int) -> None:
         """Take back the user of a worker that has ended."""

@@ -39,6 +39,7 @@ class Bounds:
     network: bool | None = None
     hosts: tuple[str, ...] | None = None
     """Set whenever `network` is: a folder that says anything of the network says all of it."""
+    local: bool | None = None
     write: bool | None = None
     env: bool | None = None
     run: bool | None = None
@@ -65,12 +66,13 @@ def parse_bounds(config: Reader) -> Bounds:
     """Return what a config says of limits and permissions; what is wrong is told to its reader."""
     limits = {name: _limit(config, name) for name in LIMITS}
     allowed = config.section("permissions")
-    allowed.warn_unknown(("network", "hosts", "write", "env", "run"))
+    allowed.warn_unknown(("network", "hosts", "local", "write", "env", "run"))
     network, hosts = _network(allowed)
     return Bounds(
         **limits,
         network=network,
         hosts=hosts,
+        local=allowed.flag("local"),
         write=allowed.flag("write"),
         env=allowed.flag("env"),
         run=allowed.flag("run"),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from libs import errors
 from libs.bus.memory import MemoryBus
 from libs.testing.wait import eventually
 from services.executor import toolbox
-from services.executor.sandbox import choice
+from services.executor.sandbox import choice, fence
 from services.executor.workshop import Bounds
 from tests.unit.executor.building import Stand, standing
 
@@ -84,6 +85,33 @@ async def test_build_sees_what_it_is_shown_below_the_hosts_tmp(bwrap: str, wheel
     async with standing(MemoryBus(), tmp_path / "one", bwrap=bwrap, tools=tools, bounds=Bounds(seconds=60)) as stand:
         seen = await told(stand, f"cat {wheels}/a.whl; touch /tmp/mine; touch {wheels}/b")
     assert seen == f"a wheel\ntouch: cannot touch '{wheels}/b': Read-only file system\n"
+
+
+async def test_build_reaches_no_address_of_this_machine(stand: Stand) -> None:
+    if not fence_works():
+        pytest.skip("no fence here")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        attempt = f"(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>&1 && echo reached"
+        assert "reached" not in await told(stand, f'bash -c "{attempt}"')
+
+
+async def test_build_reaches_a_mirror_on_this_machine_when_its_settings_name_one(bwrap: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        attempt = f"(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>&1 && echo reached"
+        tools = toolbox.gather({"PIP_INDEX_URL": f"http://user:pass@localhost:{port}/simple"}, tmp_path, scripts=False)
+        async with standing(MemoryBus(), tmp_path / "two", bwrap=bwrap, tools=tools, bounds=Bounds(seconds=60)) as mirrored:
+            assert await told(mirrored, f'bash -c "{attempt}"') == "reached\n"
+
+
+def fence_works() -> bool:
+    """Whether this machine has a fence for root's builds."""
+    try:
+        fence.put_up([(1, 1)]).close()
+    except OSError:
+        return False
+    return os.geteuid() == 0
 
 
 async def test_build_may_write_to_its_own_folders_only(stand: Stand) -> None:

@@ -281,6 +281,8 @@ the others: its sandbox is the same."""
 CLOSED = {"network": False}
 CONFIGS: dict[str, dict[str, object]] = {
     "closed": {"permissions": CLOSED},
+    "open": {},
+    "local": {"permissions": {"local": True}},
     "twin": {"permissions": CLOSED},
     "small": {"permissions": CLOSED, "memory_mb": 96, "processes": 40, "open_files": 256, "disk_mb": 16},
     "crowd": {"permissions": CLOSED, "processes": 40},

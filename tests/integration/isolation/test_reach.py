@@ -1,7 +1,9 @@
 """Attackers look for what is not theirs: files, environments, processes, addresses."""
 
+import contextlib
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,24 @@ async def test_functions_reach_no_address_without_permission(victim: Victim, run
     for host, port in (("127.0.0.1", bus), ("127.0.0.1", gateway), ("169.254.169.254", 80), ("1.1.1.1", 443)):
         answer = await victim.attack(f"{runtime}-closed", "connect", host=host, port=port)
         assert "failed" in answer.text, (host, port)
+
+
+async def test_functions_with_network_reach_nothing_of_this_machine(
+    victim: Victim, runtime: str, cluster: Cluster, fenced: bool
+) -> None:
+    if not fenced:
+        return
+    bus = int(cluster.nats.url.rpartition(":")[2])
+    gateway = int(cluster.url.rpartition(":")[2])
+    for host in ("127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1", *_own_addresses()):
+        for port in (bus, gateway):
+            answer = await victim.attack(f"{runtime}-open", "connect", host=host, port=port)
+            assert "failed" in answer.text, (host, port)
+
+
+async def test_functions_that_say_so_reach_this_machine(victim: Victim, runtime: str, cluster: Cluster) -> None:
+    gateway = int(cluster.url.rpartition(":")[2])
+    assert await victim.done(f"{runtime}-local", "connect", host="127.0.0.1", port=gateway) == "connected"
 
 
 @pytest.mark.parametrize("name", ["python", "node", "deno"])
@@ -127,6 +147,16 @@ async def test_functions_may_start_no_program_when_they_may_not(victim: Victim, 
 async def test_nothing_is_left_to_the_next_version_or_function(victim: Victim, runtime: str) -> None:
     assert await victim.done(f"{runtime}-closed", "leave", mark="mine") == "left"
     assert await victim.done(f"{runtime}-twin", "left") == []
+
+
+def _own_addresses() -> set[str]:
+    """Return this machine's addresses besides the loopback's."""
+    found: set[str] = set()
+    for family, target in ((socket.AF_INET, "192.0.2.99"), (socket.AF_INET6, "2001:db8::99")):
+        with socket.socket(family, socket.SOCK_DGRAM) as asked, contextlib.suppress(OSError):
+            asked.connect((target, 9))
+            found.add(asked.getsockname()[0])
+    return found
 
 
 def _descendants(pid: int) -> set[int]:

@@ -142,3 +142,4 @@ async def standing(
             yield Stand(bus=bus, builds=made, layers=layers, store=store, runtime=known, executor=executor)
         finally:
             await made.stop()
+            workshop.close()

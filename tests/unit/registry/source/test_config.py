@@ -121,6 +121,7 @@ def test_folder_takes_over_limits_and_permissions_field_by_field() -> None:
         ({"network": False, "hosts": ["api.example.com"]}, Permissions(network=False)),
         ({"network": []}, Permissions(network=False)),
         ({"network": True}, Permissions()),
+        ({"network": True, "local": True}, Permissions(local=True)),
         ({"run": False}, Permissions(run=False)),
     ],
 )
