@@ -1,4 +1,4 @@
-"""Messages that were given up, from the bus into the store, where people can look at them."""
+"""What was given up: messages from the bus into the store, where people can look at them, and the letters about jobs."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from libs.bus.port import ConsumerSpec
 from libs.clock import Clock
 from libs.messages import codec, subjects
 from libs.messages.jobs import DeadLetter
+from services.scheduler.jobs import Ending
 from services.scheduler.store import JobStore
 
 log = logging.getLogger(__name__)
@@ -70,3 +71,18 @@ class DeadLetterKeeper:
         finally:
             if self._consumer is not None:
                 self._consumer.pull(1)
+
+
+def letter_of(ending: Ending, head: bytes, *, source: str) -> DeadLetter | None:
+    """Return the dead letter of a job that was given up; None for any other ending."""
+    if not ending.dead:
+        return None
+    job, request = ending.job, ending.job.request
+    return DeadLetter(
+        subject=subjects.job(runtime=request.runtime, namespace=request.namespace, function=request.function),
+        reason=f"attempt {job.attempt} of {job.max_attempts}: {ending.dead}",
+        data=head,
+        source=source,
+        at=job.updated_at,
+        job_id=job.id,
+    )

@@ -1,7 +1,8 @@
-"""Jobs onto the work queue and outcomes back into documents.
+"""Jobs accepted, claimed, ended: each step a document that is written before anybody is told.
 
-A job's document is the record of truth and is written first; the queue holds what is to be run now. What the queue loses
-(a crash between the two writes, a broker's disk) is found by the due loop and published again under the same message id.
+A job's document is the record of truth and is written first; the queue holds what is to be run now (`publishing`). What the
+queue loses (a crash between the two writes, a broker's disk) is found by the due loop (`due`) and published again under the
+same message id.
 """
 
 import asyncio
@@ -15,17 +16,14 @@ from typing import Any
 
 from libs import errors
 from libs.bus import port as bus_port
-from libs.bus import streams
 from libs.clock import Clock
 from libs.messages import codec, heads, subjects
-from libs.messages.catalog import FunctionEntry, Retry, VersionEntry
+from libs.messages.catalog import Retry, VersionEntry
 from libs.messages.jobs import (
     TERMINAL,
     CancelJob,
     Claim,
     ClaimJobs,
-    DeadLetter,
-    JobEvent,
     JobRequest,
     JobState,
     Outcome,
@@ -35,25 +33,21 @@ from libs.storage import port as storage_port
 from libs.telemetry import tracing
 from services.scheduler import jobs
 from services.scheduler.catalogue import Catalogue
-from services.scheduler.jobs import Ending, Job
+from services.scheduler.dead_letters import letter_of
+from services.scheduler.jobs import Job
+from services.scheduler.publishing import Publisher
 from services.scheduler.store import JobStore, StoredJob
 
 log = logging.getLogger(__name__)
 
-_DUE_BATCH = 500
 _CATALOGUE_WAIT_SECONDS = 1.0
 _LEAST_HOLD = timedelta(seconds=5)
 """A tick is not skipped sooner: that an outcome comes late, for a scheduler that died, does not mean that its run goes on."""
-_UNBEGUN_HOLD = timedelta(seconds=30)
-"""How long a tick waits behind one that has not begun."""
-_HOLD_POLL = timedelta(milliseconds=250)
-_BACKLOG_GRACE = timedelta(minutes=10)
-"""As `jobs.PUBLISH_GRACE`, for a job that waits for long: the queue is behind rather than broken."""
 _NS = 1_000_000_000
 
 
 class Dispatch:
-    """Accepts jobs, publishes their events, records their outcomes."""
+    """Accepts jobs, says who runs an attempt, records how it ended."""
 
     def __init__(
         self,
@@ -61,6 +55,7 @@ class Dispatch:
         bus: bus_port.Bus,
         store: JobStore,
         catalogue: Catalogue,
+        publisher: Publisher,
         bodies: bus_port.ObjectStore,
         tracer: tracing.Tracing,
         clock: Clock,
@@ -71,6 +66,7 @@ class Dispatch:
         self._bus = bus
         self._store = store
         self._catalogue = catalogue
+        self._publisher = publisher
         self._bodies = bodies
         self._tracer = tracer
         self._clock = clock
@@ -89,7 +85,7 @@ class Dispatch:
         """
         began = time.time_ns()
         request = wanted.request
-        found = await self._catalogue.wait_for(_key(request), request.version, within=_CATALOGUE_WAIT_SECONDS)
+        found = await self._catalogue.wait_for(request, within=_CATALOGUE_WAIT_SECONDS)
         if found is None:
             raise errors.NotFoundError("unknown function or version")
         base = wanted.retry_delay_ms / 1000
@@ -105,7 +101,7 @@ class Dispatch:
         )
         await self._store.add(job)
         try:
-            await self._publish(job, found)
+            await self._publisher.publish(job, found)
         except errors.FnbusError:
             await self._store.update(job.id, lambda each: jobs.cancel(each, now=self._clock.now(), keep=self._keep))
             raise
@@ -206,56 +202,9 @@ class Dispatch:
         job = await self._store.update(job_id, lambda each: jobs.cancel(each, now=self._clock.now(), keep=self._keep))
         if job is None:
             raise errors.NotFoundError("job not found")
-        self._count(job)
+        self.count(job)
         await self._bus.publish(subjects.CANCEL_JOB, codec.encode(CancelJob(job_id=job_id)))
         return job
-
-    async def publish_due(self) -> int:
-        """Publish the events of all jobs that are due; return how many were looked at."""
-        due = await self._store.due(self._clock.now(), limit=_DUE_BATCH)
-        for found in due:
-            try:
-                await self._publish_one(found)
-            except storage_port.RevisionConflictError:
-                continue
-        return len(due)
-
-    async def _publish_one(self, found: StoredJob) -> None:
-        job, revision, now = found.job, found.revision, self._clock.now()
-        if job.after:
-            job = await self._after(job, now)
-            # Written before the event goes out: a claim that finds the job still waiting would be refused.
-            revision = await self._store.save(job, revision=revision)
-            if job.after or job.state in TERMINAL:
-                return
-        known = self._catalogue.version(_key(job.request), job.request.version)
-        if known is None:
-            if self._catalogue.complete.is_set():
-                ending = jobs.give_up(job, reason="unknown function or version", now=now, keep=self._keep)
-                await self._store.save_ending(ending, revision=revision, letter=self._letter(ending, b""))
-                self._count(ending.job)
-            return
-        if job.state is JobState.RUNNING:
-            log.warning("job %s runs again: its executor was lost", job.id, extra={"action": "job_requeued", "job": job.id})
-        await self._publish(job, known)
-        seen_before = now - job.created_at > jobs.PUBLISH_GRACE
-        due = now + (_BACKLOG_GRACE if seen_before else jobs.PUBLISH_GRACE)
-        await self._store.save(replace(job, due_at=jobs.stored(due)), revision=revision)
-
-    async def _after(self, job: Job, now: datetime) -> Job:
-        """Return a waiting job: free when the earlier run has ended, skipped when it waited long enough."""
-        earlier = await self._store.get(job.after)
-        while earlier is not None and earlier.job.state is JobState.CANCELED and earlier.job.after:
-            # It never ran; what it waited for may go on.
-            job = replace(job, after=earlier.job.after)
-            earlier = await self._store.get(job.after)
-        if earlier is None or earlier.job.state in TERMINAL:
-            return replace(job, after="", hold_until=None)
-        begun = earlier.job.state is JobState.RUNNING
-        patience = job.hold_until if begun else job.created_at + _UNBEGUN_HOLD
-        if patience is not None and now >= patience:
-            return jobs.cancel(job, now=now, keep=self._keep, reason="skipped: the previous run was still going")
-        return replace(job, due_at=jobs.stored(now + _HOLD_POLL))
 
     async def _record(self, outcome: Outcome, found: StoredJob | None) -> bool:
         now = self._clock.now()
@@ -279,12 +228,14 @@ class Dispatch:
                 found = anew
                 continue
             try:
-                await self._store.save_ending(ending, revision=found.revision, letter=self._letter(ending, outcome.head))
+                await self._store.save_ending(
+                    ending, revision=found.revision, letter=letter_of(ending, outcome.head, source=self._replica)
+                )
             except storage_port.RevisionConflictError:
                 found = await self._store.get(outcome.job_id)
                 continue
             self._tell_attempt(found.job, ending.job, outcome)
-            self._count(ending.job)
+            self.count(ending.job)
             if reference:
                 await self._bodies.delete(reference)
             return True
@@ -319,62 +270,12 @@ class Dispatch:
     async def _publish_soon(self, job: Job) -> None:
         """Publish an event whose job is stored: if that fails, the due loop does it later."""
         try:
-            found = self._catalogue.version(_key(job.request), job.request.version)
+            found = self._catalogue.version(job.request)
             if found is not None:
-                await self._publish(job, found)
+                await self._publisher.publish(job, found)
         except errors.TemporaryError as error:
             log.warning("the event of job %s waits: %s", job.id, error, extra={"action": "job_publish_deferred", "job": job.id})
             await self._store.update(job.id, lambda each: replace(each, due_at=self._clock.now()))
-
-    async def _publish(self, job: Job, found: tuple[FunctionEntry, VersionEntry]) -> None:
-        event = self._event(job, *found)
-        limit = self._bus.max_payload - streams.ENVELOPE_BYTES
-        if len(event.head) + len(event.body) > limit:
-            reference = f"job/{jobs.message_id(job)}"
-            await self._bodies.put(reference, event.body)
-            event = replace(event, body=b"", body_ref=reference)
-        request = job.request
-        await self._bus.append(
-            subjects.job(runtime=request.runtime, namespace=request.namespace, function=request.function),
-            codec.encode(event),
-            message_id=jobs.message_id(job),
-            traceparent=job.attempt_trace,
-        )
-
-    def _event(self, job: Job, function: FunctionEntry, version: VersionEntry) -> JobEvent:
-        request, attempt = job.request, jobs.event_attempt(job)
-        context = tracing.parse(job.attempt_trace)
-        trigger = None
-        if job.trigger is not None:
-            trigger = job.trigger | {"attempt": attempt, "max_attempts": job.max_attempts}
-        agent = "fastfn-scheduler" if job.schedule else "fastfn-jobs"
-        head = heads.encode(
-            id=f"{job.id}@{attempt}",
-            method=request.method,
-            path=request.route,
-            raw_path=request.route,
-            query=request.query,
-            headers=request.headers,
-            params=request.params,
-            client={"ip": "127.0.0.1", "ua": agent},
-            context=heads.static_context(function, version),
-            traceparent=context.handler().header() if context else "",
-            pinned="" if version.label == "default" else version.label,
-            user=request.user_context,
-            trigger=trigger,
-        )
-        return JobEvent(
-            job_id=job.id,
-            attempt=attempt,
-            max_attempts=job.max_attempts,
-            namespace=request.namespace,
-            runtime=request.runtime,
-            function=request.function,
-            version=request.version,
-            timeout_ms=version.policy.timeout_ms,
-            head=head,
-            body=request.body,
-        )
 
     def _new_job(
         self,
@@ -401,23 +302,7 @@ class Dispatch:
             attempt_trace=tracing.start().header(),
         )
 
-    def _letter(self, ending: Ending, head: bytes) -> DeadLetter | None:
-        if not ending.dead:
-            return None
-        job, request = ending.job, ending.job.request
-        return DeadLetter(
-            subject=subjects.job(runtime=request.runtime, namespace=request.namespace, function=request.function),
-            reason=f"attempt {job.attempt} of {job.max_attempts}: {ending.dead}",
-            data=head,
-            source=self._replica,
-            at=job.updated_at,
-            job_id=job.id,
-        )
-
-    def _count(self, job: Job) -> None:
+    def count(self, job: Job) -> None:
+        """Count a job if it has ended."""
         if job.state in TERMINAL:
             self.ended[job.state.value] = self.ended.get(job.state.value, 0) + 1
-
-
-def _key(request: JobRequest) -> tuple[str, str, str]:
-    return request.namespace, request.runtime, request.function

@@ -14,14 +14,15 @@ from libs.bus import jetstream, rpc, streams
 from libs.clock import SystemClock
 from libs.lifecycle import Service
 from libs.messages import subjects
-from libs.messages.catalog import FunctionEntry
 from libs.storage import port
 from libs.telemetry import ops, tracing
 from services.scheduler import metrics
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.dead_letters import DeadLetterKeeper
 from services.scheduler.dispatch import Dispatch
+from services.scheduler.due import DueJobs
 from services.scheduler.handlers import Handlers
+from services.scheduler.publishing import Publisher
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from services.scheduler.ticks import Ticks
@@ -57,32 +58,35 @@ async def build(chosen: SchedulerSettings, service: Service) -> None:
         await bus.ensure_stream(stream)
     bodies = await bus.objects(subjects.BODY_STORE, ttl_seconds=streams.BODY_TTL_SECONDS)
 
-    following: list[Ticks] = []
-
-    def on_change(key: str, function: FunctionEntry | None) -> None:
-        for each in following:
-            each.take(key, function)
-
-    catalogue = Catalogue(on_change)
+    catalogue, publisher = Catalogue(), Publisher(bus=bus, bodies=bodies)
     dispatch = Dispatch(
         bus=bus,
         store=store,
         catalogue=catalogue,
+        publisher=publisher,
         bodies=bodies,
         tracer=tracer,
         clock=clock,
         keep=keep,
         replica=replica,
     )
+    due = DueJobs(
+        store=store,
+        catalogue=catalogue,
+        publisher=publisher,
+        clock=clock,
+        keep=keep,
+        replica=replica,
+        on_ended=dispatch.count,
+    )
     ticks = Ticks(dispatch=dispatch, store=store, clock=clock)
-    following.append(ticks)
     letters = DeadLetterKeeper(store=store, clock=clock, keep=keep, tasks=service.tasks)
     readiness = Readiness(bus, catalogue)
 
     bucket = await bus.bucket(subjects.CATALOG_BUCKET)
-    service.spawn(catalogue.follow(bucket), name="catalogue watch")
+    service.spawn(catalogue.follow(bucket, ticks.take), name="catalogue watch")
     service.spawn(_every(_PING_SECONDS, partial(readiness.look, store)), name="store ping")
-    service.spawn(_every(_DUE_SECONDS, dispatch.publish_due), name="due jobs")
+    service.spawn(_every(_DUE_SECONDS, due.publish), name="due jobs")
     service.spawn(_every(_SWEEP_SECONDS, lambda: store.sweep(clock.now())), name="expiry sweep")
     service.spawn(ticks.run(), name="ticks")
     service.stack.push_async_callback((await letters.start(bus)).stop)

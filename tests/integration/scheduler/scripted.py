@@ -27,7 +27,9 @@ from libs.telemetry.tracing import Tracing
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.dead_letters import DeadLetterKeeper
 from services.scheduler.dispatch import Dispatch
+from services.scheduler.due import DueJobs
 from services.scheduler.handlers import Handlers
+from services.scheduler.publishing import Publisher
 from services.scheduler.store import JobStore
 from services.scheduler.ticks import Ticks
 
@@ -49,18 +51,13 @@ class Platform:
         store = JobStore(self.database)
         await store.prepare()
         bodies = await bus.objects(subjects.BODY_STORE)
-        following: list[Ticks] = []
-
-        def on_change(key: str, function: FunctionEntry | None) -> None:
-            for ticks in following:
-                ticks.take(key, function)
-
-        catalogue = Catalogue(on_change)
+        catalogue, publisher = Catalogue(), Publisher(bus=bus, bodies=bodies)
         clock = SystemClock()
         dispatch = Dispatch(
             bus=bus,
             store=store,
             catalogue=catalogue,
+            publisher=publisher,
             bodies=bodies,
             tracer=Tracing(),
             clock=clock,
@@ -68,16 +65,24 @@ class Platform:
             replica="test",
         )
         ticks = Ticks(dispatch=dispatch, store=store, clock=clock)
-        following.append(ticks)
-        replica = Replica(bus=bus, store=store, dispatch=dispatch, ticks=ticks)
+        due = DueJobs(
+            store=store,
+            catalogue=catalogue,
+            publisher=publisher,
+            clock=clock,
+            keep=timedelta(hours=1),
+            replica="test",
+            on_ended=dispatch.count,
+        )
+        replica = Replica(bus=bus, store=store, dispatch=dispatch, due=due, ticks=ticks)
 
-        async def due() -> None:
+        async def publish() -> None:
             while True:
-                await dispatch.publish_due()
+                await due.publish()
                 await asyncio.sleep(0.01)
 
         bucket = await bus.bucket(subjects.CATALOG_BUCKET)
-        for name, loop in (("watch", catalogue.follow(bucket)), ("due", due()), ("ticks", ticks.run())):
+        for name, loop in (("watch", catalogue.follow(bucket, ticks.take)), ("due", publish()), ("ticks", ticks.run())):
             replica.loops.append(self.tasks.create_task(loop, name=name))
         self.stops.append(replica.kill)
         keeper = DeadLetterKeeper(store=store, clock=clock, keep=timedelta(hours=1), tasks=self.tasks)
@@ -124,6 +129,7 @@ class Replica:
     bus: port.Bus
     store: JobStore
     dispatch: Dispatch
+    due: DueJobs
     ticks: Ticks
     server: rpc.Server | None = None
     loops: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])

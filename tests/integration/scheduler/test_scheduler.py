@@ -234,7 +234,7 @@ async def test_tick_waits_for_the_run_that_goes_on_when_the_one_between_was_skip
     await replica.store.update(skipped, lambda job: replace(job, hold_until=job.created_at))
 
     async def now_waits_for() -> str | None:
-        await replica.dispatch.publish_due()
+        await replica.due.publish()
         found = await replica.store.get(waiting)
         return found.job.after if found and found.job.after != skipped else None
 
