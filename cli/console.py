@@ -11,10 +11,12 @@ from typing import Any, TextIO, cast
 
 import typer
 
-SHOWN = frozenset({"version_deployed", "versions_deployed", "function_removed", "source_problem_solved", "build_waits"})
-"""Actions at INFO that are shown: they answer to a change in the functions folder. `build_waits` is no news during a start."""
+SHOWN = frozenset({
+    "version_deployed", "versions_deployed", "function_removed", "source_problem_solved", "version_waits", "build_waits",
+})  # fmt: skip
+"""Actions at INFO that are shown: they answer to a change in the functions folder."""
 
-BUILDS = frozenset({"build_started", "build_progress", "build_done", "version_waits"})
+BUILDS = frozenset({"build_started", "build_progress", "build_done"})
 """Actions at INFO that are shown from the start on: somebody waits for them."""
 
 TOLD_BY_BANNER = frozenset({"source_problem", "runtime_missing", "sandbox_missing", "sandbox_off"})
