@@ -1,20 +1,18 @@
 """Attempts of jobs from the work queue: claimed, run like calls, their outcomes stored, then acknowledged.
 
-Each runtime has its own credit: no more deliveries are asked for than slots are free. A delivery is kept alive
-(`in_progress`) for as long as it is held here, and settled as `policy` says. Claims and outcomes go to the scheduler in
-batches; an outcome is offered until a scheduler has stored it.
+Claims and outcomes go to the scheduler in batches; an outcome is offered until a scheduler has stored it. How deliveries are
+held and settled is in `deliveries`.
 """
 
 import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from libs import errors
 from libs.bus import port, rpc, streams
-from libs.bus.port import Consumer, ConsumerSpec, Delivery
+from libs.bus.port import Delivery
 from libs.clock import Clock
 from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode, Reply, ReplyKind
@@ -25,7 +23,6 @@ from libs.messages.jobs import (
     Claim,
     ClaimedJobs,
     ClaimJobs,
-    DeadLetter,
     JobEvent,
     Outcome,
     OutcomesRecorded,
@@ -35,40 +32,19 @@ from services.executor import policy
 from services.executor.batches import Batches
 from services.executor.bodies import Bodies
 from services.executor.catalogue import Catalogue
+from services.executor.deliveries import Deliveries, Held
 from services.executor.dispatch import Dispatch
-from services.executor.policy import Happened, Settle
+from services.executor.policy import Happened
 from services.executor.runs import Run
 
 log = logging.getLogger(__name__)
-
-ACK_WAIT_SECONDS = 15.0
-KEEP_ALIVE_SECONDS = ACK_WAIT_SECONDS / 3
 
 _CLAIM_SECONDS = 10.0
 _RPC_SECONDS = 2.0
 """How long one scheduler may take; then another is asked, and what was asked twice counts once."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_DELAY_SECONDS = 1.0
 _WAIT_SECONDS = 60.0
 """How long an attempt waits for a worker before it is given back; its timeout is for the handler."""
-
-
-class Held:
-    """A delivery that is in our hands."""
-
-    __slots__ = ("canceled", "delivery", "event", "outcome", "runtime")
-
-    def __init__(self, delivery: Delivery, event: JobEvent, runtime: str) -> None:
-        self.delivery = delivery
-        self.event = event
-        self.runtime = runtime
-        self.canceled = False
-        self.outcome: Outcome | None = None
-
-    @property
-    def id(self) -> str:
-        """Id of the attempt, and of its execution."""
-        return f"{self.event.job_id}@{self.event.attempt}"
 
 
 class JobConsumer:
@@ -93,10 +69,7 @@ class JobConsumer:
         self._dispatch = dispatch
         self._catalogue = catalogue
         self._bodies = bodies
-        self._clock = clock
-        self._slots = slots
-        self._consumers: dict[str, Consumer] = {}
-        self._held: dict[str, Held] = {}
+        self._deliveries = Deliveries(bus=bus, executor=executor, clock=clock, slots=slots)
         self._cancels: port.Subscription | None = None
         self._stopping = False
         self._claims = Batches[Held](name="claim jobs", tasks=tasks, send=self._claim)
@@ -107,39 +80,30 @@ class JobConsumer:
             size=lambda held: len(held.outcome.body) if held.outcome else 0,
             max_bytes=bus.max_payload - streams.ENVELOPE_BYTES,
         )
-        self.settled = dict.fromkeys((each.value for each in Settle), 0)
-        """Deliveries settled, by how."""
 
     @property
     def held(self) -> int:
         """Attempts that are in our hands."""
-        return len(self._held)
+        return len(self._deliveries.held)
+
+    @property
+    def settled(self) -> Mapping[str, int]:
+        """Deliveries settled, by how."""
+        return self._deliveries.settled
 
     async def start(self, runtimes: Sequence[str]) -> None:
         """Take jobs of these runtimes from now on."""
         self._cancels = await self._bus.subscribe(subjects.CANCEL_JOB, self._on_cancel)
-        for runtime in runtimes:
-            spec = ConsumerSpec(
-                stream=subjects.JOBS_STREAM,
-                name=subjects.job_consumer(runtime=runtime),
-                filter=subjects.job_all(runtime=runtime),
-                ack_wait_seconds=ACK_WAIT_SECONDS,
-            )
-            self._consumers[runtime] = consumer = await self._bus.consume(spec, self._on_delivery_of(runtime))
-            consumer.pull(self._slots)
+        await self._deliveries.start(runtimes, self._on_delivery)
 
     async def keep_alive(self) -> None:
         """Tell the server for ever that what we hold is being worked on."""
-        while True:
-            await asyncio.sleep(KEEP_ALIVE_SECONDS)
-            for held in list(self._held.values()):
-                await self._quietly(held.delivery.in_progress())
+        await self._deliveries.keep_alive()
 
     async def stop(self) -> None:
         """Take no more jobs; those that are held go on."""
         self._stopping = True
-        for consumer in self._consumers.values():
-            await consumer.stop()
+        await self._deliveries.stop()
 
     async def close(self, seconds: float) -> None:
         """Wait up to `seconds` for outcomes to be stored, then hand back everything that is still held."""
@@ -147,32 +111,22 @@ class JobConsumer:
             async with asyncio.timeout(seconds):
                 await self._outcomes.drained()
         except TimeoutError:
-            log.warning("%d jobs are handed back", len(self._held), extra={"action": "jobs_handed_back"})
+            log.warning("%d jobs are handed back", self.held, extra={"action": "jobs_handed_back"})
         await self._claims.close()
         await self._outcomes.close()
-        for held in list(self._held.values()):
-            await self._settle(held, Happened.GIVEN_UP)
+        await self._deliveries.settle_all(self._deliveries.held, Happened.GIVEN_UP)
         if self._cancels is not None:
             await self._cancels.unsubscribe()
-
-    def _on_delivery_of(self, runtime: str) -> Callable[[Delivery], None]:
-        return lambda delivery: self._on_delivery(delivery, runtime)
 
     def _on_delivery(self, delivery: Delivery, runtime: str) -> None:
         try:
             event = codec.decode(JobEvent, delivery.data)
         except MalformedMessageError as error:
-            self._tasks.create_task(self._refuse(delivery, runtime, str(error)), name="dead letter")
+            self._tasks.create_task(self._deliveries.refuse(delivery, runtime, str(error)), name="dead letter")
             return
         held = Held(delivery, event, runtime)
-        known = self._held.get(held.id)
-        if known is not None:
-            # Delivered again while we still work on it (the server forgot, or thinks that we are dead): one run will do.
-            known.delivery = delivery
-            self._more(runtime)
-            return
-        self._held[held.id] = held
-        self._claims.add(held)
+        if self._deliveries.hold(held):
+            self._claims.add(held)
 
     def _on_cancel(self, message: port.Message) -> None:
         try:
@@ -180,7 +134,7 @@ class JobConsumer:
         except MalformedMessageError as error:
             log.warning("a cancel cannot be parsed: %s", error, extra={"action": "cancel_malformed"})
             return
-        for held in list(self._held.values()):
+        for held in self._deliveries.held:
             if held.event.job_id == job_id:
                 held.canceled = True
                 self._dispatch.cancel(held.id)
@@ -201,7 +155,7 @@ class JobConsumer:
             except errors.FnbusError as error:
                 if time.monotonic() >= give_up or self._stopping or isinstance(error, errors.PermanentError):
                     log.warning("jobs could not be claimed: %s", error, extra={"action": "claim_failed", "jobs": len(batch)})
-                    await self._settle_all(batch, Happened.UNCLAIMED)
+                    await self._deliveries.settle_all(batch, Happened.UNCLAIMED)
                     return
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -211,7 +165,7 @@ class JobConsumer:
                 self._begin(held)
             else:
                 declined.append(held)
-        await self._settle_all(declined, Happened.DECLINED)
+        await self._deliveries.settle_all(declined, Happened.DECLINED)
 
     def _begin(self, held: Held) -> None:
         event = held.event
@@ -254,7 +208,7 @@ class JobConsumer:
 
     def _ended(self, held: Held, reply: Reply) -> None:
         if policy.was_given_up(reply, stopping=self._stopping):
-            self._tasks.create_task(self._settle(held, Happened.GIVEN_UP), name=f"hand back {held.id}")
+            self._tasks.create_task(self._deliveries.settle(held, Happened.GIVEN_UP), name=f"hand back {held.id}")
             return
         held.outcome = policy.outcome(held.event, reply, sequence=held.delivery.sequence)
         self._outcomes.add(held)
@@ -276,7 +230,7 @@ class JobConsumer:
                 log.warning("job outcomes wait: %s", error, extra={"action": "outcomes_waiting", "jobs": len(batch)})
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-        await self._settle_all(batch, Happened.RECORDED)
+        await self._deliveries.settle_all(batch, Happened.RECORDED)
 
     async def _prepared(self, held: Held) -> Outcome:
         """Return the outcome of a held delivery, its body by reference when it is too large for a message."""
@@ -293,61 +247,7 @@ class JobConsumer:
             for held in batch:
                 await self._record([held])
             return
-        held = batch[0]
-        self._held.pop(held.id, None)
-        await self._refuse(held.delivery, held.runtime, f"the scheduler refused its outcome: {reason}")
-
-    async def _refuse(self, delivery: Delivery, runtime: str, reason: str) -> None:
-        """Keep a delivery's bytes with the reason, then have it never delivered again."""
-        log.error("a job is given up: %s", reason, extra={"action": "job_dead_lettered", "subject": delivery.subject})
-        letter = DeadLetter(
-            subject=delivery.subject,
-            reason=reason,
-            data=delivery.data[: self._bus.max_payload - streams.ENVELOPE_BYTES],
-            source=self._executor,
-            at=self._clock.now(),
-        )
-        try:
-            await self._bus.append(subjects.DEAD_LETTER, codec.encode(letter), message_id=f"dead-{delivery.sequence}")
-        except errors.FnbusError as error:
-            log.warning("a dead letter could not be kept: %s", error, extra={"action": "dead_letter_waiting"})
-            await self._quietly(delivery.nak(delay=_DELAY_SECONDS))
-        else:
-            await self._quietly(delivery.term())
-            self.settled[Settle.DEAD_LETTER.value] += 1
-        self._more(runtime)
-
-    async def _settle_all(self, batch: Sequence[Held], happened: Happened) -> None:
-        for held in batch:
-            await self._settle(held, happened)
-
-    async def _settle(self, held: Held, happened: Happened) -> None:
-        """Settle a delivery as the policy says and ask for another one in its place."""
-        how = policy.settle(happened)
-        self._held.pop(held.id, None)
-        self.settled[how.value] += 1
-        match how:
-            case Settle.ACK:
-                # Lost on its way, it costs a delivery that the scheduler declines: not worth a round trip for each job.
-                await self._quietly(held.delivery.ack(confirm=False))
-            case Settle.HAND_BACK:
-                await self._quietly(held.delivery.nak())
-            case Settle.DELAY:
-                await self._quietly(held.delivery.nak(delay=_DELAY_SECONDS))
-            case Settle.DEAD_LETTER:
-                await self._quietly(held.delivery.term())
-        self._more(held.runtime)
-
-    def _more(self, runtime: str) -> None:
-        if not self._stopping:
-            self._consumers[runtime].pull(1)
-
-    async def _quietly(self, settling: Coroutine[Any, Any, None]) -> None:
-        """Settle; when the server does not take it, the message comes again and the scheduler knows what to say."""
-        try:
-            await settling
-        except errors.FnbusError as error:
-            log.info("a delivery could not be settled: %s", error, extra={"action": "settle_failed"})
+        await self._deliveries.refuse_held(batch[0], f"the scheduler refused its outcome: {reason}")
 
     def _failure(self, code: FailureCode, message: str) -> Reply:
         return Reply(kind=ReplyKind.FAILURE, executor=self._executor, code=code, message=message)
