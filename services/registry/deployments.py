@@ -9,52 +9,28 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from libs import errors
 from libs.clock import Clock
 from libs.messages import bundles
-from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, Problem
+from libs.messages.catalog import Bundle, FunctionEntry, Problem
 from services.registry import catalog, documents
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
+from services.registry.remarks import Remarks
 from services.registry.rounds import Herald, Round
 from services.registry.source.folder import LoadedFunction, Snapshot
-from services.registry.source.found import FoundVersion
+from services.registry.source.port import Source
 
 log = logging.getLogger(__name__)
 
 _TRIES = 5
 _LONGEST_PAUSE = 5.0
-
-
-class Source(Protocol):
-    """Where functions come from; `source.folder.FolderSource` is one."""
-
-    async def load(self) -> Snapshot:
-        """Return what there is now.
-
-        Raises:
-            errors.UnavailableError: it cannot be read; what was known stays.
-        """
-        ...
-
-    async def bundle(self, version: FoundVersion) -> Bundle:
-        """Return the files of a version.
-
-        Raises:
-            errors.TemporaryError: a file has changed or gone since the load.
-        """
-        ...
-
-    def watch(self) -> AsyncIterator[frozenset[str]]:
-        """Yield, for ever, whenever something has changed."""
-        ...
 
 
 class Deployments:
@@ -91,19 +67,17 @@ class Deployments:
         self._functions = functions
         self._projection = projection
         self._sealer = sealer
-        self._clock = clock
         self._metrics = metrics
         self._source = source
         self._building = building
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
+        self._remarks = Remarks(functions=functions, clock=clock, functions_root=self._functions_root)
         self._reconcile_seconds = reconcile_seconds
         self._retry_seconds = retry_seconds
         self.complete = asyncio.Event()
         """Set once the projection has been complete for the first time."""
         self._entries: dict[str, FunctionEntry] = {}
         self._unknown: frozenset[str] = frozenset()
-        self._meta: CatalogMeta | None = None
-        self._meta_revision = 0
         self._applied: dict[str, tuple[LoadedFunction, FunctionEntry]] = {}
         self._herald = Herald(metrics)
         self._due = asyncio.Event()
@@ -177,7 +151,9 @@ class Deployments:
         if snapshot is not None:
             await self._bring_in(snapshot, now)
             self._herald.problems((*snapshot.problems, *now.faults))
-        await self._note_meta(snapshot, now, reread=full)
+        if full:
+            await self._remarks.read()
+        await self._remarks.note(snapshot, faults=now.faults, functions=len(self._entries))
         await self._project(now, full=full)
         self._herald.round(now)
         self.complete.set()
@@ -291,40 +267,6 @@ class Deployments:
         else:
             self._entries[identity] = entry
 
-    async def _note_meta(self, snapshot: Snapshot | None, now: Round, *, reread: bool) -> None:
-        """Store what concerns all functions, if it has changed."""
-        if reread:
-            self._meta, self._meta_revision = await self._functions.read_meta()
-        for _ in range(_TRIES):
-            known = self._meta
-            conflicts, problems = (known.conflicts, known.problems) if known else ((), ())
-            if snapshot is not None:
-                conflicts = snapshot.conflicts
-                problems = (*snapshot.problems, *sorted(now.faults, key=lambda fault: fault.path))
-            meta = catalog.meta(
-                known=known,
-                functions=len(self._entries),
-                functions_root=self._root_to_say(known, snapshot),
-                conflicts=conflicts,
-                problems=problems,
-                now=self._clock.now(),
-            )
-            if meta is known:
-                break
-            try:
-                self._meta_revision = await self._functions.write_meta(meta, revision=self._meta_revision)
-            except errors.ConflictError:
-                self._meta, self._meta_revision = await self._functions.read_meta()
-            else:
-                self._meta = meta
-                break
-
-    def _root_to_say(self, known: CatalogMeta | None, snapshot: Snapshot | None) -> str:
-        """Return the folder's path; registries that know one folder by two paths do not argue about it after their start."""
-        if known is not None and known.functions_root and (snapshot is None or self.complete.is_set()):
-            return known.functions_root
-        return self._functions_root
-
     async def _project(self, now: Round, *, full: bool) -> None:
         await self._projection.show(list(self._entries.values()) if full else now.deployed)
         if full:
@@ -333,8 +275,9 @@ class Deployments:
             )
         else:
             await self._projection.hide(now.removed)
-        if self._meta is not None:
-            await self._projection.finish(self._meta)
-            self._metrics.conflicts.set(len(self._meta.conflicts))
-            self._metrics.problems.set(len(self._meta.problems))
+        meta = self._remarks.meta
+        if meta is not None:
+            await self._projection.finish(meta)
+            self._metrics.conflicts.set(len(meta.conflicts))
+            self._metrics.problems.set(len(meta.problems))
         self._metrics.functions.set(len(self._entries))

@@ -1,0 +1,32 @@
+"""The port of where functions come from; `folder.FolderSource` is one."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from libs.messages.catalog import Bundle
+from services.registry.source.folder import Snapshot
+from services.registry.source.found import FoundVersion
+
+
+class Source(Protocol):
+    """Where functions come from."""
+
+    async def load(self) -> Snapshot:
+        """Return what there is now.
+
+        Raises:
+            errors.UnavailableError: it cannot be read; what was known stays.
+        """
+        ...
+
+    async def bundle(self, version: FoundVersion) -> Bundle:
+        """Return the files of a version.
+
+        Raises:
+            errors.TemporaryError: a file has changed or gone since the load.
+        """
+        ...
+
+    def watch(self) -> AsyncIterator[frozenset[str]]:
+        """Yield, for ever, whenever something has changed."""
+        ...
