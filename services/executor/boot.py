@@ -6,7 +6,7 @@ What fails on the way is told as a `StartError` that already says what the waiti
 import logging
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import orjson
@@ -22,7 +22,7 @@ from services.executor.places import Source
 from services.executor.process import Worker, WorkerEndedError
 from services.executor.profile import of_version
 from services.executor.runs import Result
-from services.executor.spares import Kind, Spares
+from services.executor.spares import Kind, Look, Spares
 from services.executor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,9 @@ class Boot:
     async def _start(self, known: Known) -> Worker:
         version = known.version
         sources = await self._sources(known)
-        blank = await self._spares.take(Kind(known.function.runtime, of_version(version)))
+        kind = Kind(known.function.runtime, of_version(version))
+        look = Look(PurePosixPath(version.entrypoint).suffix, version.handler_style)
+        blank = await self._spares.take(kind, look)
         worker = blank.worker
         self._watchdog.add(worker)
         worker.on_gone(partial(self._watchdog.remove, worker))
@@ -131,6 +133,7 @@ class Boot:
             output = worker.take_output()
             await worker.kill()
             raise StartError(runs.of_frame(frame, output, max_body=self._bounds.max_body_bytes))
+        self._spares.learn(kind, look, frame.head)
         return worker
 
     async def _sources(self, known: Known) -> list[Source]:

@@ -51,7 +51,8 @@ class FrameType(IntEnum):
     """Executor: load this code. Head: `{"root", "entrypoint", "handler", "handler_style", "name", "version", "env",
     "memory_mb"}`."""
     LOADED = 3
-    """Guest: loaded, takes calls."""
+    """Guest: loaded, takes calls. Head: empty, or a JSON list of words for what the code has had it make ready that other code
+    does without (`["typescript"]`); they mean something to the guests of that language alone."""
     CALL = 4
     """Executor: run the handler. Head: the request head (`libs.messages.heads`); body: the request body."""
     ANSWER = 5
@@ -67,10 +68,13 @@ class FrameType(IntEnum):
     """Guest: the streamed body is complete, or what went on after the answer is done."""
     CREDIT = 10
     """Executor: `status` more chunks may come."""
+    WARM = 11
+    """Executor, before LOAD: make this ready, the next code is likely to need it. Head: a JSON list of words that others'
+    LOADED had. Sent only where such words came from; a guest leaves out those that it does not know, and answers nothing."""
 
 
 _FIRST_TYPE = int(FrameType.READY)
-_LAST_TYPE = int(FrameType.CREDIT)
+_LAST_TYPE = int(FrameType.WARM)
 
 
 class Frame(NamedTuple):

@@ -8,9 +8,11 @@ is called, nothing of the worker is left on the machine. Who gets which worker, 
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
+
+import orjson
 
 from libs import errors
 from libs.messages.calls import FailureCode
@@ -97,6 +99,10 @@ class Worker(asyncio.Protocol):
         """The limit that it was ended for, and that in words."""
         self.call_cpu_started_us = 0
         """What it had used when its call began."""
+        self.crowded = False
+        """Its last call left so many processes that it is ended instead of getting another."""
+        self.unheard = False
+        """It was dead when its last call came: the guest has not seen that call."""
         self.too_large = False
         """The worker was ended because its answer was beyond the cap."""
         self.cpu_us = 0
@@ -180,6 +186,10 @@ class Worker(asyncio.Protocol):
             await self.kill()
             raise
 
+    def warm(self, words: Sequence[str]) -> None:
+        """Have a guest without code make ready what these words stand for."""
+        self._write(frames.encode(Frame(int(FrameType.WARM), head=orjson.dumps(words))))
+
     def on_gone(self, told: Callable[[], None]) -> None:
         """Have `told` called from the event loop when nothing is left of the worker."""
         self._gone.add_done_callback(lambda _: told())
@@ -201,11 +211,14 @@ class Worker(asyncio.Protocol):
 
         The worker must be loaded and idle. Call ids are not 0.
         """
+        self.unheard = self._killed or self._dead or self._transport is None
+        if self.unheard:
+            return
         self._call = call
         self.stage = _RUNNING
         if self._cell is not None:
             self.call_cpu_started_us = self._cell.cpu_us()
-        if self._transport is not None:
+        if self._transport is not None:  # for the type checker: `unheard` has told
             self._transport.write(frames.encode_call(call, head, body))
 
     def credit(self, pieces: int) -> None:
@@ -339,12 +352,16 @@ class Worker(asyncio.Protocol):
             self.stage = _NONE
             self._account()
             self._call = 0
+            if self.crowded:
+                self.kill_soon()
             self._on_frame_of_call(frame, self._capture.take())
         elif self._call and frame.call == self._call and self._in_turn(frame):
             last = self.stage is Stage.NONE
             if last:
                 self._account()
                 self._call = 0
+                if self.crowded:
+                    self.kill_soon()
             self._on_frame_of_call(frame, self._capture.take() if last else NO_OUTPUT)
         elif self._expected and (kind == self._expected or (kind == _ERROR and self._expected == _LOADED)):
             self._expected = 0
@@ -384,6 +401,7 @@ class Worker(asyncio.Protocol):
                 self._unmeasured_us = 0
                 self.memory_kib = cell.memory_kib()
                 self.peak_kib = max(self.peak_kib, self.memory_kib)
+                self.crowded = cell.crowded()
 
     def _died(self) -> None:
         self._dead = True

@@ -3,6 +3,9 @@
 A cold start that finds a spare costs a few links and a LOAD; one that does not boots a guest itself. What is taken is
 replaced in the background, few at a time, and not at once: a boot would take the processor from the very call that took the
 spare. More are kept after a burst, and by and by while the executor has nothing to do.
+
+What guests have to make ready for some code and not for other (a compiler, an event loop) they tell when they have loaded it.
+Half of the spares get it made ready in advance then, and starts that look like those get them.
 Spares are the first thing that goes when memory runs short, and nothing of them is anybody's: one that ends is just replaced.
 """
 
@@ -13,6 +16,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
+
+import orjson
 
 from libs import errors
 from services.executor.guests import Blank, Guests
@@ -29,6 +34,8 @@ _REST_SECONDS = 0.03
 """After a start that took a spare: its call, and those that come right after it, are answered before the next spare boots."""
 _RESTS = 8
 """Starts that come one after the other put a boot off for so many rests, no longer."""
+_WORDS = 8
+"""Of what code needs, so many words are listened to."""
 _PAUSE_SECONDS = 5.0
 """After a spare that could not be booted, and after memory ran short."""
 
@@ -40,13 +47,29 @@ class Kind(NamedTuple):
     profile: Profile
 
 
+class Look(NamedTuple):
+    """What tells before code is loaded whether it needs the same as other code."""
+
+    suffix: str = ""
+    """Of the entry file's name."""
+    style: str = ""
+    """The handler's, as it is configured."""
+
+
+_NO_LOOK = Look()
+
+
 class _Shelf:
     """The spares of one kind."""
 
-    __slots__ = ("blanks", "booting", "not_before", "target")
+    __slots__ = ("blanks", "booting", "needs", "not_before", "target", "warmed")
 
     def __init__(self, target: int) -> None:
         self.blanks: list[Blank] = []
+        """Those that were warmed come last."""
+        self.warmed: set[Worker] = set()
+        self.needs: dict[Look, tuple[str, ...]] = {}
+        """What code of that look needed last."""
         self.booting = 0
         self.target = target
         self.not_before = 0.0
@@ -130,8 +153,12 @@ class Spares:
             if shelf is not None:
                 self._end(shelf, len(shelf.blanks))
 
-    async def take(self, kind: Kind) -> Blank:
+    async def take(self, kind: Kind, look: Look = _NO_LOOK) -> Blank:
         """Return a spare, or a guest that boots now.
+
+        Args:
+            kind: its kind.
+            look: of the code that it will get.
 
         Raises:
             WorkerEndedError: it did not get ready.
@@ -139,7 +166,8 @@ class Spares:
         """
         shelf = self._shelves.get(kind)
         while shelf is not None and shelf.blanks:
-            blank = shelf.blanks.pop()
+            blank = shelf.blanks.pop(-1 if shelf.needs.get(look) else 0)
+            shelf.warmed.discard(blank.worker)
             if not blank.worker.ended:
                 self.taken += 1
                 if 2 * len(shelf.blanks) < self._each:
@@ -154,6 +182,15 @@ class Spares:
             return await self._guests.boot(kind.runtime, kind.profile)
         finally:
             self._replenish()
+
+    def learn(self, kind: Kind, look: Look, told: bytes) -> None:
+        """Note what a guest has told when it had loaded code of that look: the head of its LOADED."""
+        shelf = self._shelves.get(kind)
+        if shelf is None or (not told and look not in shelf.needs):
+            return
+        words = _words(told)
+        if words or look in shelf.needs:
+            shelf.needs[look] = words
 
     def shed(self, missing_bytes: int) -> int:
         """End spares because memory runs short; return how many bytes that gives back, about."""
@@ -174,6 +211,8 @@ class Spares:
         if self._quiet() and not self._booting and used < self._quiet_bytes:
             for shelf in self._shelves.values():
                 shelf.target = min(shelf.target + 1, self._each * _GROWTH)
+        for shelf in self._shelves.values():
+            _warm_one(shelf)
         self._replenish()
 
     async def close(self) -> None:
@@ -230,7 +269,7 @@ class Spares:
             if self._closed or self._shelves.get(kind) is not shelf:
                 await blank.worker.kill()
             else:
-                shelf.blanks.append(blank)
+                shelf.blanks.insert(0, blank)
                 blank.worker.on_gone(partial(self._lost, shelf, blank))
         finally:
             self._booting -= 1
@@ -241,6 +280,7 @@ class Spares:
         """A worker that began as a spare has ended; it matters when it still was one."""
         if blank in shelf.blanks:
             shelf.blanks.remove(blank)
+            shelf.warmed.discard(blank.worker)
             shelf.not_before = time.monotonic() + _PAUSE_SECONDS
 
     def _end(self, shelf: _Shelf, count: int) -> int:
@@ -248,8 +288,29 @@ class Spares:
         given = 0
         for blank in shelf.blanks[: max(count, 0)]:
             shelf.blanks.remove(blank)
+            shelf.warmed.discard(blank.worker)
             given += blank.memory_bytes
             self._ending.add(blank.worker)
             blank.worker.on_gone(partial(self._ending.discard, blank.worker))
             blank.worker.kill_soon()
         return given
+
+
+def _words(told: bytes) -> tuple[str, ...]:
+    """Return the words of a LOADED, which comes from a process that runs user code."""
+    try:
+        found: object = orjson.loads(told) if told else []
+    except ValueError:
+        return ()
+    words = found if isinstance(found, list) else []  # pyright: ignore[reportUnknownVariableType]  elements are looked at below
+    return tuple(each for each in words[:_WORDS] if isinstance(each, str) and each.isidentifier())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  likewise
+
+
+def _warm_one(shelf: _Shelf) -> None:
+    """Have one more spare make ready what code has needed, unless half of them have."""
+    words = dict.fromkeys(word for needed in shelf.needs.values() for word in needed)
+    cold = len(shelf.blanks) - len(shelf.warmed)
+    if words and len(shelf.warmed) < cold:
+        worker = shelf.blanks[cold - 1].worker
+        shelf.warmed.add(worker)
+        worker.warm([*words][:_WORDS])

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from libs import errors
+from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
 from services.executor.descriptor import GuestDescriptor
-from services.executor.guests import Bounds, Guests
+from services.executor.guests import Blank, Bounds, Guests
 from services.executor.places import Places
 from services.executor.process import WorkerEndedError
 from services.executor.profile import Profile
 from services.executor.sandbox.process import ProcessSandbox
-from services.executor.spares import Kind, Spares
+from services.executor.spares import Kind, Look, Spares
 from tests.unit.executor.scripted import PATIENCE, ScriptedRuntime
 
 KIND = Kind("well", Profile())
+NEEDY, OTHERS = Look(".ts", "auto"), Look(".js", "auto")
 OTHER = Kind("well", Profile(network=False))
 
 
@@ -202,6 +204,45 @@ async def test_spares_go_when_the_workers_need_their_room(kept: Kept) -> None:
     kept.room = 1
     kept.spares.trim()
     assert kept.spares.count == 0
+
+
+async def warmed(blank: Blank) -> bytes:
+    """Return what a spare was asked to make ready: the scripted guest tells it when it loads."""
+    frame = await blank.worker.assign(b"{}", limits=Limits(), seconds=PATIENCE)
+    await blank.worker.kill()
+    return frame.head
+
+
+async def test_half_of_the_spares_are_warmed_for_what_code_needed_and_are_taken_for_code_like_that(kept: Kept) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        spares = kept.others(each=4, rest_seconds=3600)
+        stack.push_async_callback(spares.close)
+        spares.use(KIND)
+        await eventually(lambda: spares.count == 4, within=PATIENCE)
+        spares.learn(KIND, NEEDY, b'["compiler"]')
+        spares.learn(KIND, OTHERS, b"")
+        for _ in range(4):
+            spares.trim()
+        taken = [await spares.take(KIND, look) for look in (NEEDY, OTHERS, NEEDY, OTHERS)]
+        assert [await warmed(blank) for blank in taken] == [b'["compiler"]', b"", b'["compiler"]', b""]
+
+
+@pytest.mark.parametrize("told", [b"{", b"1", b'{"a": 1}', b'[1, null, "no word", ["x"]]', b"\xff"])
+async def test_spares_are_not_warmed_for_what_are_no_words(kept: Kept, told: bytes) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    kept.spares.learn(KIND, NEEDY, told)
+    kept.spares.trim()
+    assert await warmed(await kept.spares.take(KIND, NEEDY)) == b""
+
+
+async def test_spares_are_not_warmed_any_more_when_code_of_that_look_has_no_needs(kept: Kept) -> None:
+    kept.spares.use(KIND)
+    await kept.ready(2)
+    kept.spares.learn(KIND, NEEDY, b'["compiler"]')
+    kept.spares.learn(KIND, NEEDY, b"")
+    kept.spares.trim()
+    assert await warmed(await kept.spares.take(KIND, NEEDY)) == b""
 
 
 async def test_close_ends_all_spares_and_those_that_are_just_booting(kept: Kept) -> None:

@@ -40,6 +40,10 @@ function exists(path) {
   }
 }
 
+const warmUps = {
+  fetch: () => new Response(new Request("http://localhost/", { method: "POST", body: "1" }).body),
+};
+
 serve({
   runtime: "deno",
   version: Deno.version.deno,
@@ -48,4 +52,5 @@ serve({
   prepare,
   run,
   placeOfSyntaxError: () => null,
+  warmUps,
 });

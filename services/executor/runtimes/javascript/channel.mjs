@@ -13,6 +13,7 @@ export const START = 7;
 export const CHUNK = 8;
 export const END = 9;
 export const CREDIT = 10;
+export const WARM = 11;
 
 export const COMPUTED = 0x01;
 export const BACKGROUND = 0x02;

@@ -14,10 +14,13 @@ const STYLES = {
   "cloudflare-worker": [workerStyle, (exported, name) => methodOf(exported, "fetch") ?? native(exported, name)],
 };
 
-/** What runs a call: `run({head, body, env, call})`, made from the exports of the entry file. Throws NoHandler. */
+/**
+ * What runs a call: `run({head, body, env, call})`, made from the exports of the entry file; its `fetches` tells whether each call
+ * needs the language's `Request` and `Response`. Throws NoHandler.
+ */
 export function adapterOf(exported, { entrypoint, handler: name, style, isModule, version }) {
   const [make, handler] = style === "auto" ? recognised(exported, name, isModule) : chosen(exported, name, style);
-  if (handler !== null) return make(handler, version);
+  if (handler !== null) return Object.assign(make(handler, version), { fetches: make === fetchStyle || make === workerStyle });
   const wanted = name === "handler" ? "handler or main" : name;
   throw new NoHandler(`${entrypoint}: no function named ${wanted} is exported${style === "auto" ? "" : ` (style ${style})`}`);
 }

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 
 import { Call } from "./calls.mjs";
-import { CALL, CREDIT, Channel, ERROR, LOAD, LOADED, READY } from "./channel.mjs";
+import { CALL, CREDIT, Channel, EMPTY, ERROR, LOAD, LOADED, READY, WARM } from "./channel.mjs";
 import { messageOf, placeOf, stackOf, typeOf } from "./failures.mjs";
 import { adapterOf } from "./loading.mjs";
 import { Meter } from "./meter.mjs";
@@ -16,7 +16,8 @@ const { from } = Buffer;
 
 /**
  * Serves. `platform`: `runtime` and `version` (names), `descriptor`, `writeNow` (for the channel), `prepare()` (once, before
- * code is loaded), `run(path)` (the entry file's exports and whether it is an ES module), `placeOfSyntaxError(path)`.
+ * code is loaded), `run(path)` (the entry file's exports and whether it is an ES module), `placeOfSyntaxError(path)`, `warmUps`
+ * (what makes ready in advance what only some code needs, by the words for it in LOADED and WARM).
  */
 export function serve(platform) {
   const exit = process.exit.bind(process);
@@ -53,7 +54,18 @@ export function serve(platform) {
       worker.channel.send(ERROR, 0, { status: 500, head: from(stringify(failure)), body });
       return;
     }
-    worker.channel.send(LOADED, 0);
+    const words = wordsOf(path, adapter);
+    worker.channel.send(LOADED, 0, { head: words.length > 0 ? from(stringify(words)) : EMPTY });
+  }
+
+  /** What the code needs that other code does without. */
+  function wordsOf(path, { fetches }) {
+    const needed = { typescript: /\.[mc]?tsx?$/.test(path), fetch: fetches };
+    return Object.keys(platform.warmUps).filter((word) => needed[word]);
+  }
+
+  function onWarm(words) {
+    for (const word of words) if (Object.hasOwn(platform.warmUps, word)) platform.warmUps[word]();
   }
 
   function onCall(id, head, body) {
@@ -72,6 +84,7 @@ export function serve(platform) {
     if (kind === CALL) onCall(id, head, body);
     else if (kind === CREDIT) calls.get(id)?.grant(status);
     else if (kind === LOAD) onLoad(parse(head));
+    else if (kind === WARM) onWarm(parse(head));
   }
 
   // What is thrown where no caller can catch it belongs to the call that runs, if one does; otherwise to the log. Either way

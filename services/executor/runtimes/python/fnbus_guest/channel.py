@@ -8,7 +8,7 @@ from _struct import Struct  # the C module alone; `struct` is a file more to ope
 type Frame = tuple[int, int, int, bytes, bytes]
 """Type, call id, status, head and body of what came from the executor."""
 
-READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT, WARM = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 COMPUTED = 0x01
 """Flag of an answer: the call never gave its processor away."""
 BACKGROUND = 0x02

@@ -8,7 +8,7 @@ import sys
 from resource import RUSAGE_SELF, getrusage
 
 from . import channel as frames  # noqa: TID252  see the package's docstring
-from . import failures, styles  # noqa: TID252
+from . import failures, styles, warming  # noqa: TID252
 from .answers import Answer, Flow, Unfinished, answer_of  # noqa: TID252
 from .eventloop import EventLoop  # noqa: TID252
 from .headers import InvalidResponseError  # noqa: TID252
@@ -46,6 +46,8 @@ class Guest:
                 self._call(call, head, body)
             elif kind == frames.LOAD:
                 self._load(loads(head))
+            elif kind == frames.WARM:
+                warming.warm(loads(head), self._loop)
         self._loop.close()
 
     def _settle(self) -> None:
@@ -62,8 +64,10 @@ class Guest:
         try:
             os.environ.update(env)
             styles.prepare(style)
+            warming.make_way(self._root, entrypoint)
+            module = load(self._root, entrypoint)
             self._handler = styles.choose(
-                load(self._root, entrypoint),
+                module,
                 entrypoint=entrypoint,
                 name=head.get("handler") or "handler",
                 style=style,
@@ -78,7 +82,8 @@ class Guest:
         failures.flush()
         gc.collect()
         gc.freeze()  # what was loaded lives as long as the worker: later collections need not walk it
-        self._channel.send(frames.LOADED, 0, 0, b"")
+        words = warming.words_of(module)
+        self._channel.send(frames.LOADED, 0, 0, dumps(words) if words else b"")
 
     def _call(self, call: int, request: bytes, content: bytes) -> None:
         waited = getrusage(RUSAGE_SELF).ru_nvcsw
