@@ -60,6 +60,15 @@ def test_compose_says_which_server_config_image_and_functions_exist() -> None:
     assert set(OURS) < set(services)
 
 
+def test_compose_keeps_executors_and_gateways_away_from_the_database() -> None:
+    networks = {name: set(service["networks"]) for name, service in compose()["services"].items()}
+    for name in ("executor", "gateway"):
+        assert not networks[name] & networks["mongo"]
+        assert networks[name] & networks["nats"]
+    for name in ("registry", "scheduler"):
+        assert networks[name] & networks["mongo"]
+
+
 async def test_every_service_starts_with_the_command_and_environment_of_compose(tmp_path: Path) -> None:
     services = compose()["services"]
     # The server parses its variables, so compose.yaml has quotes in them; `running_nats` adds its own.
