@@ -110,3 +110,13 @@ def _private_files(folder: Folder) -> tuple[File, ...]:
 def _is_built(folder: Folder, name: str) -> bool:
     """Whether a folder holds what a compiler made."""
     return name == "target" and ("Cargo.toml" in folder.files or "handler.rs" in folder.files)
+
+
+def env_path(folder: Folder) -> str | None:
+    """Return the path of a folder's own `fn.env.json`, None without one."""
+    return folder.files[ENV].path if ENV in folder.files else None
+
+
+def join(folder: str, name: str) -> str:
+    """Return the path of a name in a folder; the functions root has the empty path."""
+    return f"{folder}/{name}" if folder else name
