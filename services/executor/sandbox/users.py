@@ -13,6 +13,8 @@ _EXECUTORS = 1024
 _STARTING = 64
 """More workers than are started at the same time."""
 _ROW = 3
+_SEES_OTHERS = 1 << 19
+"""CAP_SYS_PTRACE."""
 
 
 class Users:
@@ -73,3 +75,12 @@ def find(*, executor: int, uid: int, uid_map: Path = Path("/proc/self/uid_map"))
         if any(row[0] <= start and start + _SLOTS <= row[0] + row[2] for row in rows if len(row) == _ROW):
             return Users(start)
     return None
+
+
+def sees_others(status: Path = Path("/proc/self/status")) -> bool:
+    """Return whether this process sees into those that have become another user: in a container not even root does."""
+    try:
+        held = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("CapEff:"))
+        return bool(int(held, 16) & _SEES_OTHERS)
+    except (OSError, ValueError, StopIteration):
+        return False
