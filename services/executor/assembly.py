@@ -31,8 +31,9 @@ from services.executor.records import Records
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
 from services.executor.settings import ExecutorSettings, memory_budget
+from services.executor.shelves import Kind
 from services.executor.slots import Limits
-from services.executor.spares import Kind, Spares
+from services.executor.spares import Spares
 from services.executor.watchdog import Watchdog
 
 _CORES_BOOTING = 2

@@ -22,7 +22,8 @@ from services.executor.places import Source
 from services.executor.process import Worker, WorkerEndedError
 from services.executor.profile import of_version
 from services.executor.runs import Result
-from services.executor.spares import Kind, Look, Spares
+from services.executor.shelves import Kind, Look
+from services.executor.spares import Spares
 from services.executor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

@@ -15,14 +15,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
-
-import orjson
 
 from libs import errors
 from services.executor.guests import Blank, Guests
 from services.executor.process import Worker
-from services.executor.profile import Profile
+from services.executor.shelves import Kind, Look, Shelf
 
 log = logging.getLogger(__name__)
 
@@ -34,45 +31,9 @@ _REST_SECONDS = 0.03
 """After a start that took a spare: its call, and those that come right after it, are answered before the next spare boots."""
 _RESTS = 8
 """Starts that come one after the other put a boot off for so many rests, no longer."""
-_WORDS = 8
-"""Of what code needs, so many words are listened to."""
 _PAUSE_SECONDS = 5.0
 """After a spare that could not be booted, and after memory ran short."""
-
-
-class Kind(NamedTuple):
-    """What spares can stand in for each other: those of one kind."""
-
-    runtime: str
-    profile: Profile
-
-
-class Look(NamedTuple):
-    """What tells before code is loaded whether it needs the same as other code."""
-
-    suffix: str = ""
-    """Of the entry file's name."""
-    style: str = ""
-    """The handler's, as it is configured."""
-
-
 _NO_LOOK = Look()
-
-
-class _Shelf:
-    """The spares of one kind."""
-
-    __slots__ = ("blanks", "booting", "needs", "not_before", "target", "warmed")
-
-    def __init__(self, target: int) -> None:
-        self.blanks: list[Blank] = []
-        """Those that were warmed come last."""
-        self.warmed: set[Worker] = set()
-        self.needs: dict[Look, tuple[str, ...]] = {}
-        """What code of that look needed last."""
-        self.booting = 0
-        self.target = target
-        self.not_before = 0.0
 
 
 class Spares:
@@ -117,7 +78,7 @@ class Spares:
         self._rested: asyncio.TimerHandle | None = None
         self._rest_at_most = 0.0
         self._used = Counter[Kind]()
-        self._shelves: dict[Kind, _Shelf] = {}
+        self._shelves: dict[Kind, Shelf] = {}
         self._ending: set[Worker] = set()
         self._booting = 0
         self._closed = False
@@ -141,7 +102,7 @@ class Spares:
             return
         self._used[kind] += 1
         if self._each and kind not in self._shelves:
-            self._shelves[kind] = _Shelf(self._each)
+            self._shelves[kind] = Shelf(self._each)
             self._replenish()
 
     def disuse(self, kind: Kind) -> None:
@@ -166,8 +127,7 @@ class Spares:
         """
         shelf = self._shelves.get(kind)
         while shelf is not None and shelf.blanks:
-            blank = shelf.blanks.pop(-1 if shelf.needs.get(look) else 0)
-            shelf.warmed.discard(blank.worker)
+            blank = shelf.pick(look)
             if not blank.worker.ended:
                 self.taken += 1
                 if 2 * len(shelf.blanks) < self._each:
@@ -178,6 +138,10 @@ class Spares:
         self.missed += 1
         if shelf is not None:
             shelf.target = min(shelf.target + self._each, self._each * _GROWTH)
+            if shelf.booting > shelf.promised:
+                coming = await self._coming(shelf)
+                if coming is not None:
+                    return coming
         try:
             return await self._guests.boot(kind.runtime, kind.profile)
         finally:
@@ -186,11 +150,8 @@ class Spares:
     def learn(self, kind: Kind, look: Look, told: bytes) -> None:
         """Note what a guest has told when it had loaded code of that look: the head of its LOADED."""
         shelf = self._shelves.get(kind)
-        if shelf is None or (not told and look not in shelf.needs):
-            return
-        words = _words(told)
-        if words or look in shelf.needs:
-            shelf.needs[look] = words
+        if shelf is not None:
+            shelf.learn(look, told)
 
     def shed(self, missing_bytes: int) -> int:
         """End spares because memory runs short; return how many bytes that gives back, about."""
@@ -212,7 +173,7 @@ class Spares:
             for shelf in self._shelves.values():
                 shelf.target = min(shelf.target + 1, self._each * _GROWTH)
         for shelf in self._shelves.values():
-            _warm_one(shelf)
+            shelf.warm_one()
         self._replenish()
 
     async def close(self) -> None:
@@ -223,6 +184,16 @@ class Spares:
         workers = [blank.worker for shelf in self._shelves.values() for blank in shelf.blanks]
         self._shelves.clear()
         await asyncio.gather(*(worker.kill() for worker in (*workers, *self._ending)))
+
+    async def _coming(self, shelf: Shelf) -> Blank | None:
+        """Wait for a spare that boots already, which is sooner than to boot another; None when that has failed."""
+        place = shelf.wait()
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and (blank := place.result()) is not None:
+                self._drop(blank)
+            raise
 
     def _replenish_later(self) -> None:
         """Boot what lacks once starts have paused for a moment."""
@@ -255,11 +226,11 @@ class Spares:
         lacking = [
             (len(shelf.blanks) + shelf.booting, -self._used[kind], at, kind)
             for at, (kind, shelf) in enumerate(self._shelves.items())
-            if len(shelf.blanks) + shelf.booting < shelf.target and now >= shelf.not_before
+            if shelf.lacks and now >= shelf.not_before
         ]
         return min(lacking)[-1] if lacking and self._bytes < self._room() else None
 
-    async def _boot(self, kind: Kind, shelf: _Shelf) -> None:
+    async def _boot(self, kind: Kind, shelf: Shelf) -> None:
         try:
             blank = await self._guests.boot(kind.runtime, kind.profile, spare=True)
         except errors.FnbusError as error:
@@ -269,48 +240,29 @@ class Spares:
             if self._closed or self._shelves.get(kind) is not shelf:
                 await blank.worker.kill()
             else:
-                shelf.blanks.insert(0, blank)
+                shelf.put(blank)
                 blank.worker.on_gone(partial(self._lost, shelf, blank))
         finally:
             self._booting -= 1
             shelf.booting -= 1
+            shelf.disappoint()
             self._replenish()
 
-    def _lost(self, shelf: _Shelf, blank: Blank) -> None:
+    def _lost(self, shelf: Shelf, blank: Blank) -> None:
         """A worker that began as a spare has ended; it matters when it still was one."""
-        if blank in shelf.blanks:
-            shelf.blanks.remove(blank)
-            shelf.warmed.discard(blank.worker)
+        if shelf.remove(blank):
             shelf.not_before = time.monotonic() + _PAUSE_SECONDS
 
-    def _end(self, shelf: _Shelf, count: int) -> int:
+    def _end(self, shelf: Shelf, count: int) -> int:
         """End spares; return how many bytes that gives back, about."""
         given = 0
         for blank in shelf.blanks[: max(count, 0)]:
-            shelf.blanks.remove(blank)
-            shelf.warmed.discard(blank.worker)
+            shelf.remove(blank)
             given += blank.memory_bytes
-            self._ending.add(blank.worker)
-            blank.worker.on_gone(partial(self._ending.discard, blank.worker))
-            blank.worker.kill_soon()
+            self._drop(blank)
         return given
 
-
-def _words(told: bytes) -> tuple[str, ...]:
-    """Return the words of a LOADED, which comes from a process that runs user code."""
-    try:
-        found: object = orjson.loads(told) if told else []
-    except ValueError:
-        return ()
-    words = found if isinstance(found, list) else []  # pyright: ignore[reportUnknownVariableType]  elements are looked at below
-    return tuple(each for each in words[:_WORDS] if isinstance(each, str) and each.isidentifier())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  likewise
-
-
-def _warm_one(shelf: _Shelf) -> None:
-    """Have one more spare make ready what code has needed, unless half of them have."""
-    words = dict.fromkeys(word for needed in shelf.needs.values() for word in needed)
-    cold = len(shelf.blanks) - len(shelf.warmed)
-    if words and len(shelf.warmed) < cold:
-        worker = shelf.blanks[cold - 1].worker
-        shelf.warmed.add(worker)
-        worker.warm([*words][:_WORDS])
+    def _drop(self, blank: Blank) -> None:
+        self._ending.add(blank.worker)
+        blank.worker.on_gone(partial(self._ending.discard, blank.worker))
+        blank.worker.kill_soon()

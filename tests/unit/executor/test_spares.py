@@ -16,7 +16,8 @@ from services.executor.places import Places
 from services.executor.process import WorkerEndedError
 from services.executor.profile import Profile
 from services.executor.sandbox.process import ProcessSandbox
-from services.executor.spares import Kind, Look, Spares
+from services.executor.shelves import Kind, Look
+from services.executor.spares import Spares
 from tests.unit.executor.scripted import PATIENCE, ScriptedRuntime
 
 KIND = Kind("well", Profile())
@@ -123,6 +124,40 @@ async def test_start_boots_a_guest_itself_when_there_is_no_spare(kept: Kept) -> 
         await kept.spares.take(Kind("unheard of", Profile()))
     with pytest.raises(WorkerEndedError):
         await kept.spares.take(Kind("dies", Profile()))
+
+
+async def test_start_takes_a_spare_that_boots_already_rather_than_boot_another(kept: Kept) -> None:
+    spares = kept.others(each=1)
+    spares.use(KIND)
+    await asyncio.sleep(0)
+    kept.room = 0
+    blank = await spares.take(KIND)
+    assert (kept.booted(), spares.count, spares.missed) == (1, 0, 1)
+    await blank.worker.kill()
+    await spares.close()
+
+
+async def test_start_that_waits_for_a_spare_boots_one_itself_when_that_one_fails(kept: Kept) -> None:
+    spares = kept.others(each=1)
+    spares.use(Kind("dies", Profile()))
+    await asyncio.sleep(0)
+    with pytest.raises(WorkerEndedError):
+        await spares.take(Kind("dies", Profile()))
+    await spares.close()
+
+
+async def test_start_that_is_given_up_while_a_spare_boots_leaves_it_to_the_next(kept: Kept) -> None:
+    spares = kept.others(each=1)
+    spares.use(KIND)
+    await asyncio.sleep(0)
+    kept.room = 0
+    given_up = asyncio.ensure_future(spares.take(KIND))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    blank = await spares.take(KIND)
+    assert (given_up.cancelled(), kept.booted()) == (True, 1)
+    await blank.worker.kill()
+    await spares.close()
 
 
 async def test_more_spares_are_kept_after_a_burst(kept: Kept) -> None:
