@@ -23,7 +23,7 @@ from pathlib import Path
 from libs import errors
 from services.executor.archives import EPOCH
 from services.executor.runtimes.base import BuildPlan
-from services.executor.sandbox import fence, procfs
+from services.executor.sandbox import fence, procfs, users
 from services.executor.sandbox.fence import Fence
 from services.executor.toolbox import HOME, Toolbox
 
@@ -387,7 +387,7 @@ def _fenced(user: int) -> Fence | None:
 
 def _own_user() -> int:
     """Return the first of the users that builds have; 0 when this executor may give none out."""
-    if os.getuid() != 0:
+    if os.getuid() != 0 or not users.may_be_given():
         return 0
     rows = [[int(each) for each in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
     for first in _USERS:

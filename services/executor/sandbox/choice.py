@@ -65,7 +65,7 @@ async def probe(state: Path, *, program: str | None = None) -> Sandbox:
     folder.mkdir(parents=True, exist_ok=True)
     groups = cgroups.find()
     plain = Means(machine=seccomp.here(), groups=groups)
-    given = users.find(executor=os.getpid(), uid=os.geteuid()) if users.sees_others() else None
+    given = users.find(executor=os.getpid(), uid=os.geteuid()) if users.may_be_given() else None
     setpriv = shutil.which("setpriv")
     fault = ""
     for means in (replace(plain, users=given, setpriv=setpriv), plain) if given and setpriv else (plain,):

@@ -13,8 +13,8 @@ _EXECUTORS = 1024
 _STARTING = 64
 """More workers than are started at the same time."""
 _ROW = 3
-_SEES_OTHERS = 1 << 19
-"""CAP_SYS_PTRACE."""
+_NEEDED = 1 << 21 | 1 << 19
+"""CAP_SYS_ADMIN makes namespaces without a user namespace, CAP_SYS_PTRACE sees into processes of other users."""
 
 
 class Users:
@@ -77,10 +77,10 @@ def find(*, executor: int, uid: int, uid_map: Path = Path("/proc/self/uid_map"))
     return None
 
 
-def sees_others(status: Path = Path("/proc/self/status")) -> bool:
-    """Return whether this process sees into those that have become another user: in a container not even root does."""
+def may_be_given(status: Path = Path("/proc/self/status")) -> bool:
+    """Return whether this process can run others as users of their own: root of a container often cannot."""
     try:
         held = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("CapEff:"))
-        return bool(int(held, 16) & _SEES_OTHERS)
+        return int(held, 16) & _NEEDED == _NEEDED
     except (OSError, ValueError, StopIteration):
         return False

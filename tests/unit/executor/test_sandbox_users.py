@@ -4,19 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.sandbox.users import sees_others
+from services.executor.sandbox.users import may_be_given
 
 
 @pytest.mark.parametrize(
-    ("status", "sees"),
+    ("status", "expected"),
     [
-        ("Name:\tpython\nCapEff:\t000001ffffffffff\n", True),
-        ("Name:\tpython\nCapEff:\t00000000a82435fb\n", False),  # root of a container with SYS_ADMIN and no SYS_PTRACE
+        ("CapEff:\t000001ffffffffff\n", True),
+        ("Name:\tpython\nCapEff:\t00000000a82c25fb\n", True),
+        ("Name:\tpython\nCapEff:\t00000000a82425fb\n", False),
+        ("Name:\tpython\nCapEff:\t00000000a80c25fb\n", False),
+        ("Name:\tpython\nCapEff:\t00000000a80425fb\n", False),
         ("Name:\tpython\n", False),
     ],
-    ids=["all", "container", "unknown"],
+    ids=["all", "both", "no-ptrace", "no-admin", "container", "unknown"],
 )
-def test_executor_sees_into_workers_of_other_users_when_it_may(tmp_path: Path, status: str, *, sees: bool) -> None:
+def test_users_are_given_by_an_executor_that_has_the_capabilities(tmp_path: Path, status: str, *, expected: bool) -> None:
     (tmp_path / "status").write_text(status)
-    assert sees_others(tmp_path / "status") == sees
-    assert not sees_others(tmp_path / "none")
+    assert may_be_given(tmp_path / "status") == expected
+    assert not may_be_given(tmp_path / "none")
