@@ -4,10 +4,8 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from services.executor.settings import ExecutorSettings
 from services.gateway.settings import GatewaySettings
 from services.registry.settings import RegistrySettings
 from services.scheduler.settings import SchedulerSettings
+from tests.unit.cli.serving import serving
 
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -51,41 +50,18 @@ class FakeGateway:
         """Answer `METHOD /path` so; the last answer stays."""
         self.answers[request] = list(answers)
 
-    def take(self, request: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
+    def take(self, request: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         self.asked.append((request, headers, body))
-        known = self.answers.get(request.partition("?")[0])
-        if not known:
-            return 404, {"error": "not found"}
-        return known.pop(0) if len(known) > 1 else known[0]
+        known = self.answers.get(request.partition("?")[0]) or [(404, {"error": "not found"})]
+        status, content = known.pop(0) if len(known) > 1 else known[0]
+        return status, content if isinstance(content, bytes) else json.dumps(content).encode()
 
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
     fake = FakeGateway()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, content = fake.take(f"{self.command} {self.path}", headers, body)
-            data = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815  the standard library's names
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        fake.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(fake.take) as fake.url:
         yield fake
-        server.shutdown()
-        thread.join()
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -1,10 +1,8 @@
 """Lines of a function: the past and the present joined, each line once, nothing that could steer a terminal."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +11,7 @@ import pytest
 from cli import logs
 from cli.client import Address
 from cli.errors import CommandError, RefusedError
+from tests.unit.cli.serving import serving
 
 MS = 1_760_000_000_000
 
@@ -36,7 +35,9 @@ class Streaming:
     """Each is sent whole; after the last one following is refused."""
     queries: list[dict[str, list[str]]] = field(default_factory=list[dict[str, list[str]]])
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+    def answer(self, request: str, _headers: dict[str, str], _body: bytes) -> tuple[int, bytes]:
+        target = urlsplit(request.removeprefix("GET "))
+        path, query = target.path, parse_qs(target.query)
         if path == "/_fn/catalog":
             return 200, json.dumps({"mapped_routes": {"/hello": [{"fn_name": "hello", "methods": ["GET"]}]}}).encode()
         if path == "/_fn/executions":
@@ -50,26 +51,8 @@ class Streaming:
 @pytest.fixture
 def gateway() -> Iterator[Streaming]:
     fake = Streaming()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            target = urlsplit(self.path)
-            status, data = fake.answer(target.path, parse_qs(target.query))
-            self.send_response(status)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        fake.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(fake.answer) as fake.url:
         yield fake
-        server.shutdown()
-        thread.join()
 
 
 def shown(gateway: Streaming, capfd: pytest.CaptureFixture[str], *, follow: bool = False, **wanted: Any) -> list[str]:

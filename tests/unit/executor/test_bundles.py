@@ -14,30 +14,7 @@ from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle, BundleFile
 from libs.testing.wait import eventually
 from services.executor.bundles import BadBundleError, Bundles, is_safe
-
-
-class Counting:
-    """An object store that counts reads and can be told to give something else first."""
-
-    def __init__(self, inner: ObjectStore) -> None:
-        self.inner = inner
-        self.reads = 0
-        self.first: bytes | None = None
-
-    async def put(self, key: str, data: bytes) -> None:
-        await self.inner.put(key, data)
-
-    async def get(self, key: str) -> bytes:
-        self.reads += 1
-        if self.reads == 1 and self.first is not None:
-            return self.first
-        return await self.inner.get(key)
-
-    async def has(self, key: str) -> bool:
-        return await self.inner.has(key)
-
-    async def delete(self, key: str) -> None:
-        await self.inner.delete(key)
+from tests.unit.executor.counting import Counting
 
 
 @pytest.fixture
@@ -74,7 +51,7 @@ async def test_bundle_is_fetched_once_when_many_ask(bundles: Bundles, store: Cou
     digest = await put(store, bundle("a"))
     await asyncio.gather(*(bundles.folder(digest) for _ in range(10)))
     await bundles.folder(digest)
-    assert store.reads == 1
+    assert len(store.read) == 1
 
 
 async def test_bundle_on_disk_is_not_fetched_again(bundles: Bundles, store: Counting, tmp_path: Path) -> None:
@@ -83,14 +60,14 @@ async def test_bundle_on_disk_is_not_fetched_again(bundles: Bundles, store: Coun
     async with asyncio.TaskGroup() as tasks:
         again = Bundles(store=store, folder=tmp_path / "bundles", tasks=tasks)
         await again.folder(digest)
-    assert store.reads == 1
+    assert len(store.read) == 1
 
 
 async def test_bundle_is_fetched_again_when_what_came_is_something_else(bundles: Bundles, store: Counting) -> None:
     digest = await put(store, bundle("a"))
     store.first = codec.encode(bundle("b"))
     await bundles.folder(digest)
-    assert store.reads == 2
+    assert len(store.read) == 2
 
 
 async def test_bundle_is_refused_when_it_is_never_what_its_digest_says(
@@ -138,7 +115,7 @@ async def test_bundle_goes_that_nobody_needs_any_more_when_it_arrives(
     digest = await put(store, bundle("handler.py"))
     bundles.use(digest)
     bundles.disuse(digest)
-    await eventually(lambda: store.reads == 1)
+    await eventually(lambda: len(store.read) == 1)
     await eventually(lambda: not list((tmp_path / "bundles").iterdir()))
 
 

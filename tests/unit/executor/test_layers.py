@@ -18,30 +18,10 @@ from libs.messages.catalog import Resolution
 from libs.testing.wait import eventually
 from services.executor import archives
 from services.executor.layers import BadLayerError, Layers
+from tests.unit.executor.counting import Counting
 
 KEY = "k" * 64
 PLATFORM = "linux-x86_64-glibc"
-
-
-class Counting:
-    """An object store that counts what is read of it."""
-
-    def __init__(self, inner: ObjectStore) -> None:
-        self.inner = inner
-        self.read: list[str] = []
-
-    async def put(self, key: str, data: bytes) -> None:
-        await self.inner.put(key, data)
-
-    async def get(self, key: str) -> bytes:
-        self.read.append(key)
-        return await self.inner.get(key)
-
-    async def has(self, key: str) -> bool:
-        return await self.inner.has(key)
-
-    async def delete(self, key: str) -> None:
-        await self.inner.delete(key)
 
 
 @pytest.fixture
