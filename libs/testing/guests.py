@@ -115,11 +115,6 @@ class Guest:
                 os.dup2(nothing.fileno(), _DESCRIPTOR, inheritable=False)
         self._calls = 0
 
-    @property
-    def last_call(self) -> int:
-        """Id of the call that was sent last."""
-        return self._calls
-
     def __enter__(self) -> Self:
         return self
 

@@ -92,6 +92,7 @@ async def start(
             meter=meter,
             gates=catalogue.gates.called,
             in_flight=lambda: caller.in_flight,
+            late=lambda: caller.late_replies,
             bus_connected=lambda: bus.connected,
             functions=lambda: len(catalogue.table.names),
         )

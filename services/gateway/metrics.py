@@ -49,12 +49,14 @@ class GatewayCollector(Collector):
         meter: Meter,
         gates: Callable[[], Iterable[Gate]],
         in_flight: Callable[[], int],
+        late: Callable[[], int],
         bus_connected: Callable[[], bool],
         functions: Callable[[], int],
     ) -> None:
         self._meter = meter
         self._gates = gates
         self._in_flight = in_flight
+        self._late = late
         self._bus_connected = bus_connected
         self._functions = functions
 
@@ -92,6 +94,7 @@ class GatewayCollector(Collector):
         yield CounterMetricFamily("fnbus_gateway_streams_broken", "Of them, those that broke off.", self._meter.broken)
         yield self._latency()
         yield GaugeMetricFamily("fnbus_gateway_in_flight", "Calls that wait for a reply.", self._in_flight())
+        yield CounterMetricFamily("fnbus_gateway_late_replies", "Replies for which nobody waited any more.", self._late())
         yield GaugeMetricFamily("fnbus_gateway_functions", "Functions in the catalogue.", self._functions())
         yield GaugeMetricFamily("fnbus_bus_connected", "1 while the bus can be reached.", float(self._bus_connected()))
 
