@@ -324,7 +324,7 @@ class Dispatch:
         worker = self._workers.pop(slot.number)
         run = self._running.pop(slot.number, None)
         self.pool.ended(slot, time.monotonic())
-        if run is None:
+        if run is None or (worker.unheard and self._try_again(run)):
             return
         output = worker.take_output()
         if run.result is not None:
@@ -339,6 +339,15 @@ class Dispatch:
         if run.flow is not None and run.flow.relayed:
             result = runs.broken_off(run.flow, result)
         self._finish(run, result._replace(cpu_us=worker.cpu_us, peak_kib=worker.peak_kib))
+
+    def _try_again(self, run: Run) -> bool:
+        """Give a run that its worker was too dead to hear to another one; return whether that can be done."""
+        known = self._catalogue.find(run.key)
+        if known is None or run.verdict is not None:
+            return False
+        run.slot = None
+        self.pool.submit(run, time.monotonic(), known.terms)
+        return True
 
     def _condemn(self, run: Run, verdict: Verdict) -> None:
         """Kill the worker of a run; `_ended` answers it."""

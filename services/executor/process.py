@@ -211,15 +211,16 @@ class Worker(asyncio.Protocol):
 
         The worker must be loaded and idle. Call ids are not 0.
         """
-        self.unheard = self._killed or self._dead or self._transport is None
-        if self.unheard:
+        transport = self._transport
+        self.unheard = self._killed or self._dead
+        if self.unheard or transport is None:
+            self.unheard = True
             return
         self._call = call
         self.stage = _RUNNING
         if self._cell is not None:
             self.call_cpu_started_us = self._cell.cpu_us()
-        if self._transport is not None:  # for the type checker: `unheard` has told
-            self._transport.write(frames.encode_call(call, head, body))
+        transport.write(frames.encode_call(call, head, body))
 
     def credit(self, pieces: int) -> None:
         """Grant that many more pieces of the streamed answer under way."""

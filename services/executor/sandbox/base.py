@@ -73,6 +73,10 @@ class Cell(Protocol):
         """Return the memory of its own that the guest's process has now, in KiB. Cheap: asked once for each call."""
         ...
 
+    def crowded(self) -> bool:
+        """Return whether so many processes are there that the worker can hardly start another. Cheap: asked with the memory."""
+        ...
+
     def usage(self) -> Usage:
         """Return what all processes of the worker use now. Not cheap: for the watchdog."""
         ...

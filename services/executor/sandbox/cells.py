@@ -103,6 +103,14 @@ class WorkerCell:
             return 0
         return (int(resident) - int(shared)) * _PAGE_KIB
 
+    def crowded(self) -> bool:
+        """Return whether the worker has as many processes as it may."""
+        if self._limits is None:
+            return False
+        if self._group is not None:
+            return self._group.processes() >= self._limits.processes
+        return procfs.has_children(self.pid) and self.usage().processes >= self._limits.processes
+
     def usage(self) -> Usage:
         """Return what all processes of the worker use."""
         pids = self._pids()

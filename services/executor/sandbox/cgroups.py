@@ -47,6 +47,10 @@ class Group(Protocol):
         """Return the processes of the group."""
         ...
 
+    def processes(self) -> int:
+        """Return how many processes and threads are in the group."""
+        ...
+
     def broken(self) -> FailureCode:
         """Return which limit the kernel has enforced on the group so far, `NONE` when it has not."""
         ...
@@ -174,6 +178,12 @@ class _Group:
             return [int(each) for each in (self._folders[0] / "cgroup.procs").read_text().split()]
         except OSError:
             return []
+
+    def processes(self) -> int:
+        try:
+            return int((self._folders[-1] / "pids.current").read_text())
+        except OSError:
+            return 0
 
     def close(self) -> None:
         self._home.discard(self._folders)

@@ -43,6 +43,11 @@ def family(root: int) -> list[int]:
     return alive
 
 
+def has_children(pid: int) -> bool:
+    """Return whether a process's first thread has started processes that are still there."""
+    return bool(_read(f"/proc/{pid}/task/{pid}/children"))
+
+
 def share(pid: int) -> Share:
     """Return what a process has; nothing when it has gone."""
     status = _fields(_read(f"/proc/{pid}/status"))

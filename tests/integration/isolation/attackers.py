@@ -226,7 +226,36 @@ import fs from "node:fs";
 import net from "node:net";
 import child from "node:child_process";
 import process from "node:process";
+import {{ createRequire }} from "node:module";
+import vm from "node:vm";
 {_JAVASCRIPT}
+const LIBC = "/lib/x86_64-linux-gnu/libc.so.6";
+const INSIDE = "let told = 'none'; try {{ Deno.dlopen('libc.so.6', {{}}); told = 'open'; }} catch {{ }} postMessage(told);";
+const ways = {{
+  dlopen: () => Deno.dlopen("libc.so.6", {{}}),
+  path: () => Deno.dlopen(LIBC, {{}}),
+  granted: () => Deno.permissions.querySync({{ name: "ffi" }}).state === "granted" || fail(),
+  request: async () => (await Deno.permissions.request({{ name: "ffi" }})).state === "granted" || fail(),
+  realm: () => vm.runInNewContext("this.constructor.constructor('return Deno')().dlopen('libc.so.6', {{}})"),
+  process: () => process.dlopen({{ exports: {{}} }}, LIBC),
+  addon: () => {{ fs.writeFileSync("/tmp/x.node", ""); createRequire("file:///tmp/")("./x.node"); }},
+  node: () => import("node:ffi"),
+  operation: () => Deno[Deno.internal].core.ops.op_ffi_load({{ path: "libc.so.6", symbols: {{}} }}),
+  pointer: () => Deno.UnsafePointer.create(4096n),
+  callback: () => new Deno.UnsafeCallback({{ parameters: [], result: "void" }}, () => {{}}),
+  memory: () => Deno.openSync("/proc/self/mem", {{ write: true }}),
+  worker: () => new Promise((done, failed) => {{
+    const made = new Worker(`data:text/javascript,${{encodeURIComponent(INSIDE)}}`, {{ type: "module" }});
+    made.onmessage = (event) => {{ made.terminate(); event.data === "open" ? done() : failed(new Error(event.data)); }};
+    made.onerror = (event) => {{ event.preventDefault(); failed(new Error(event.message)); }};
+  }}),
+}};
+const fail = () => {{ throw new Error("no"); }};
+attacks.native = async () => {{
+  const open = [];
+  for (const [name, way] of Object.entries(ways)) try {{ await way(); open.push(name); }} catch {{ }}
+  return open;
+}};
 export {{ handler }};
 """
 
@@ -253,6 +282,20 @@ function attack_connect($query) {
     $made = fsockopen($query['host'], (int) $query['port'], $code, $text, 2);
     return $made ? 'connected' : throw new RuntimeException($text);
 }
+function attack_fetch($query) {
+    $proxy = str_replace('http://', 'tcp://', (string) getenv('HTTP_PROXY'));
+    $http = ['proxy' => $proxy, 'request_fulluri' => true, 'timeout' => 10];
+    return file_get_contents($query['url'], false, stream_context_create(['http' => $http]));
+}
+function attack_calls($query) {
+    $libc = FFI::cdef('long syscall(long number, ...); int *__errno_location(void);', 'libc.so.6');
+    $told = [];
+    foreach (json_decode($query['calls']) as [$name, $number]) {
+        $done = $libc->syscall($number, 0, 0, 0, 0, 0);
+        $told[$name] = $done < 0 ? $libc->__errno_location()[0] : 0;
+    }
+    return $told;
+}
 function attack_shell($query) { return (string) shell_exec($query['script'] . ' 2>&1'); }
 function attack_memory($query) {
     ini_set('memory_limit', '-1');
@@ -269,14 +312,94 @@ function attack_leave($query) { Kept::$all[] = $query['mark']; file_put_contents
 function attack_left($query) { return array_merge(Kept::$all, file_exists('/tmp/left') ? ['file'] : []); }
 """
 
+RUST = r"""
+use serde_json::{json, Value};
+use std::io::Write;
+use std::sync::Mutex;
+use std::{collections::BTreeMap, env, fs, hint, net, path, process, thread, time::Duration};
+
+static KEPT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+extern "C" { fn syscall(number: i64, ...) -> i64; }
+
+type Told = Result<Value, Box<dyn std::error::Error + Send + Sync>>;
+
+pub fn handler(event: Value) -> Value {
+    let query = &event["query"];
+    match attack(&|name| query[name].as_str().unwrap_or("").to_string()) {
+        Ok(done) => json!({ "done": done }),
+        Err(error) => json!({ "failed": format!("Error: {error}") }),
+    }
+}
+
+fn attack(query: &dyn Fn(&str) -> String) -> Told {
+    Ok(match query("do").as_str() {
+        "read" => {
+            let data = fs::read(query("path"))?;
+            json!(data.iter().take(1_000_000).map(|&byte| byte as char).collect::<String>())
+        }
+        "listing" => {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(query("path"))? { names.push(entry?.file_name().to_string_lossy().into_owned()); }
+            names.sort();
+            json!(names)
+        }
+        "environ" => json!(env::vars().collect::<BTreeMap<_, _>>()),
+        "connect" => {
+            let address = net::SocketAddr::new(query("host").parse()?, query("port").parse()?);
+            net::TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+            json!("connected")
+        }
+        "shell" => {
+            let done = process::Command::new("/bin/sh").args(["-c", &query("script")]).output()?;
+            json!(String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr))
+        }
+        "memory" => {
+            let mut held = Vec::new();
+            for n in 0..query("mb").parse::<usize>()? { held.push(vec![n as u8 | 1; 1 << 20]); }
+            json!(hint::black_box(held).len())
+        }
+        "flood" => {
+            let line = "x".repeat(65535) + "\\n";
+            for _ in 0..query("mb").parse::<usize>()? * 16 { std::io::stdout().write_all(line.as_bytes())?; }
+            json!("written")
+        }
+        "spin" => loop { hint::spin_loop() },
+        "background" => {
+            thread::spawn(|| loop { hint::spin_loop() });
+            json!(process::id())
+        }
+        "leave" => {
+            KEPT.lock().unwrap().push(query("mark"));
+            fs::write("/tmp/left", query("mark"))?;
+            json!("left")
+        }
+        "left" => {
+            let mut found = KEPT.lock().unwrap().clone();
+            if path::Path::new("/tmp/left").exists() { found.push("file".into()); }
+            json!(found)
+        }
+        "calls" => {
+            let calls: Vec<(String, i64)> = serde_json::from_str(&query("calls"))?;
+            let mut told = BTreeMap::new();
+            for (name, number) in calls {
+                let done = unsafe { syscall(number, 0i64, 0i64, 0i64, 0i64, 0i64) };
+                told.insert(name, if done < 0 { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 });
+            }
+            json!(told)
+        }
+        other => return Err(format!("no attack {other}").into()),
+    })
+}
+"""
+
 SOURCES = {
     "python": ("handler.py", PYTHON),
     "node": ("handler.js", NODE),
     "deno": ("handler.ts", DENO),
     "php": ("handler.php", PHP),
+    "rust": ("handler.rs", RUST),
 }
-"""By runtime: name and text of a function that attacks. A language that compiles to programs is attacked through the shell of
-the others: its sandbox is the same."""
+"""By runtime: name and text of a function that attacks."""
 
 CLOSED = {"network": False}
 CONFIGS: dict[str, dict[str, object]] = {
@@ -284,6 +407,7 @@ CONFIGS: dict[str, dict[str, object]] = {
     "open": {},
     "local": {"permissions": {"local": True}},
     "twin": {"permissions": CLOSED},
+    "neighbour": {"permissions": CLOSED},
     "small": {"permissions": CLOSED, "memory_mb": 96, "processes": 40, "open_files": 256, "disk_mb": 16},
     "crowd": {"permissions": CLOSED, "processes": 40},
     "quick": {"permissions": CLOSED, "cpu_ms": 300},

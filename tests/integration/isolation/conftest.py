@@ -10,8 +10,9 @@ import pytest
 
 from libs.testing.cluster import Cluster, running_cluster
 from libs.testing.hostile import write
+from libs.testing.wait import eventually
 from services.executor.runtimes.installed import runtimes
-from tests.integration.isolation.attackers import SOURCES, functions
+from tests.integration.isolation.attackers import CONFIGS, SOURCES, functions
 from tests.integration.isolation.victim import Victim
 from tests.unit.executor.inside import required
 
@@ -36,7 +37,20 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory, present: tuple[str, 
     folder = write(tmp_path_factory.mktemp("functions"), functions(present))
     settings = {"FNBUS_ISOLATION": "required"}
     async with running_cluster(tmp_path_factory.mktemp("isolation"), folder, settings=settings) as made:
+        if "rust" in present:
+            await _built(made.url, [f"rust-{kind}" for kind in CONFIGS])
         yield made
+
+
+async def _built(url: str, functions: list[str]) -> None:
+    """Wait until programs are there: nobody attacks before."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+
+        async def answers(function: str) -> bool:
+            return (await client.get(f"/{function}", params={"do": "left"})).status_code == 200
+
+        for function in functions:
+            await eventually(lambda each=function: answers(each), within=120, every=0.1)
 
 
 @pytest.fixture(params=sorted(SOURCES))

@@ -23,8 +23,8 @@ class Victim:
     client: httpx.AsyncClient
 
     async def attack(self, function: str, do: str, **query: str | int) -> httpx.Response:
-        """Have a function attack, and see that a neighbour answers all the while."""
-        async with self._neighbours():
+        """Have a function attack, and see that neighbours answer all the while: one of Python, and one of its own runtime."""
+        async with self._neighbours(f"{function.partition('-')[0]}-neighbour"):
             return await self.client.get(f"/{function}", params={"do": do, **query})
 
     async def done(self, function: str, do: str, **query: str | int) -> Any:
@@ -44,15 +44,18 @@ class Victim:
 
         return await eventually(record, within=_PATIENCE, every=0.1)
 
-    async def fine(self) -> None:
-        """Make sure that everything still works."""
+    async def fine(self, *others: str) -> None:
+        """Make sure that everything still works; `others` are attackers that do nothing."""
         answer = await self.client.get("/neighbour")
         assert (answer.status_code, answer.text) == (200, "fine")
+        for other in others:
+            answer = await self.client.get(f"/{other}", params={"do": "left"})
+            assert (answer.status_code, answer.json()) == (200, {"done": []})
 
     @contextlib.asynccontextmanager
-    async def _neighbours(self) -> AsyncGenerator[None]:
-        """Call a neighbour for the length of the block: it answers each time, and in time."""
-        await self.fine()
+    async def _neighbours(self, *others: str) -> AsyncGenerator[None]:
+        """Call neighbours for the length of the block: they answer each time, and in time."""
+        await self.fine(*others)
         ended = asyncio.Event()
         answers = 0
 
@@ -60,7 +63,7 @@ class Victim:
             nonlocal answers
             while not ended.is_set():
                 async with asyncio.timeout(_NEIGHBOUR_SECONDS):
-                    await self.fine()
+                    await self.fine(*others)
                 answers += 1
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.1):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from libs import errors
+from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
 from services.executor.descriptor import GuestDescriptor
@@ -230,3 +231,10 @@ def test_descriptor_is_low_enough_for_every_guest_when_it_is_taken_first() -> No
     program = "from services.executor.descriptor import GuestDescriptor; print(GuestDescriptor().number)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) <= 15
+
+
+async def test_call_is_unheard_when_its_worker_is_condemned_already(caller: Caller) -> None:
+    caller.worker.breach(FailureCode.NONE, "it went on computing")
+    caller.worker.call(7, b"{}", b"")
+    assert caller.worker.unheard
+    await eventually(lambda: caller.worker.ended, within=PATIENCE)
