@@ -66,16 +66,15 @@ def parse_bounds(config: Reader) -> Bounds:
     """Return what a config says of limits and permissions; what is wrong is told to its reader."""
     limits = {name: _limit(config, name) for name in LIMITS}
     allowed = config.section("permissions")
+    if config.value("permissions") is not None and not isinstance(config.value("permissions"), dict):
+        return Bounds(**limits, network=False, hosts=(), local=False, write=False, env=False, run=False)
     allowed.warn_unknown(("network", "hosts", "local", "write", "env", "run"))
     network, hosts = _network(allowed)
     return Bounds(
         **limits,
         network=network,
         hosts=hosts,
-        local=allowed.flag("local"),
-        write=allowed.flag("write"),
-        env=allowed.flag("env"),
-        run=allowed.flag("run"),
+        **{name: _may(allowed, name) for name in ("local", "write", "env", "run")},
     )
 
 
@@ -107,24 +106,35 @@ def _limit(config: Reader, name: str) -> int | None:
     return config.integer(name, minimum=minimum, rule=f"must be from {minimum} to {maximum}", maximum=maximum)
 
 
+def _may(allowed: Reader, name: str) -> bool | None:
+    """Return a permission. One that is wrong is none: whoever writes one mostly means to take something away."""
+    found = allowed.flag(name)
+    return False if found is None and allowed.value(name) is not None else found
+
+
 def _network(allowed: Reader) -> tuple[bool | None, tuple[str, ...] | None]:
-    """Return whether the network is there, and the hosts to which it is confined."""
+    """Return whether the network is there, and the hosts to which it is confined; off when that cannot be told."""
     value = allowed.value("network")
     listed = _hosts(allowed, "hosts")
-    if value is None:
-        return (None, None) if listed is None else (True, listed)
-    if isinstance(value, bool):
-        return value, (listed or ()) if value else ()
+    named: tuple[str, ...] | None = ()
     if isinstance(value, list) and value:
         named = _hosts(allowed, "network")
-        return (None, None) if named is None else (True, tuple(sorted({*named, *(listed or ())})))
-    if isinstance(value, list):
-        return False, ()  # reaches none of no hosts
-    allowed.refuse("network", "must be true, false or a list of hosts")
-    return None, None
+    elif not isinstance(value, bool | list | None):
+        allowed.refuse("network", "must be true, false or a list of hosts")
+        named = None
+    if listed is None or named is None:
+        return False, ()
+    if value is None:
+        return (None, None) if allowed.value("hosts") is None else (bool(listed), listed)
+    if value is True:
+        return True, listed
+    return (True, tuple(sorted({*named, *listed}))) if value else (False, ())
 
 
 def _hosts(allowed: Reader, name: str) -> tuple[str, ...] | None:
+    """Return the hosts that are named; none when nothing is said, None when it is wrong."""
+    if allowed.value(name) is None:
+        return ()
     found = allowed.texts(name, rule=_HOSTS_RULE)
     if found is None:
         return None

@@ -129,6 +129,24 @@ def test_network_is_off_on_or_confined_to_hosts(permissions: object, expected: P
     assert parsed({"permissions": permissions}).bounds.permissions() == expected
 
 
+@pytest.mark.parametrize(
+    ("permissions", "expected"),
+    [
+        ({"network": "off"}, Permissions(network=False)),
+        ({"network": ["api.example.com", "https://api.example.com"]}, Permissions(network=False)),
+        ({"network": ["api.example.com"], "hosts": [5]}, Permissions(network=False)),
+        ({"network": True, "hosts": ["a b"]}, Permissions(network=False)),
+        ({"hosts": [5]}, Permissions(network=False)),
+        ({"hosts": []}, Permissions(network=False)),
+        ({"run": "no", "env": 0}, Permissions(run=False, env=False)),
+        ("none", Permissions(network=False, run=False, env=False)),
+    ],
+)
+def test_permission_that_is_wrong_is_none(permissions: object, expected: Permissions) -> None:
+    found = parsed({"permissions": permissions}).below(parsed({"permissions": {"network": True, "run": True}}))
+    assert found.bounds.permissions() == expected
+
+
 def test_folder_that_opens_the_network_lifts_the_list_of_hosts_above_it() -> None:
     above = parsed({"permissions": {"network": ["api.example.com"]}})
     assert parsed({"permissions": {"network": True}}).below(above).bounds.permissions() == Permissions()
