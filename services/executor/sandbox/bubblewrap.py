@@ -11,6 +11,7 @@ that only this worker has. Any other executor puts each worker into a user names
 import contextlib
 import json
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,7 +163,8 @@ class Bubblewrap:
 
     def exit_text(self, returncode: int) -> str:
         """Return the guest's end in words; bwrap tells a signal as 128 and its number."""
-        return base.spoken(_SIGNAL_BASE - returncode if returncode > _SIGNAL_BASE else returncode)
+        signalled = _SIGNAL_BASE < returncode <= _SIGNAL_BASE + signal.SIGRTMAX
+        return base.spoken(_SIGNAL_BASE - returncode if signalled else returncode)
 
     def _group(self, init: int) -> Group | None:
         """Return a group that holds the whole sandbox, None when this machine has none."""

@@ -198,3 +198,11 @@ def parent(pid: str) -> str:
     except OSError:
         return ""
     return stat.rpartition(")")[2].split()[1]
+
+
+@pytest.mark.parametrize(
+    ("returncode", "text"),
+    [(0, "exit code 0"), (7, "exit code 7"), (137, "signal 9"), (255, "exit code 255"), (-9, "signal 9")],
+)
+async def test_end_of_a_guest_is_told_in_words(sandbox: Sandbox, returncode: int, text: str) -> None:
+    assert sandbox.exit_text(returncode) == f"worker ended with {text}"
