@@ -40,7 +40,7 @@ async def test_calls_wait_in_order_and_say_so(
             await eventually(lambda number=number: len(executor.invocations) + _queued(gateway) == number + 1)
         over = await client.get("/slow")
         health = (await client.get("/_fn/health")).json()["functions"]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the wait itself is what the answers tell of
         for number in range(3):
             await eventually(lambda number=number: len(executor.invocations) == number + 1)
             executor.reply(number, answer())

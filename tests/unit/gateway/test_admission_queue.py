@@ -120,7 +120,7 @@ def _steps(draw: st.DrawFn) -> list[tuple[str, int]]:
 
 
 @given(steps=_steps())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_gate_keeps_its_promises_whatever_happens(steps: list[tuple[str, int]]) -> None:
     asyncio.run(_drive(steps))
 

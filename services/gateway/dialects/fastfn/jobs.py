@@ -76,12 +76,8 @@ def one(plane: Plane) -> Handler:
     """Return the endpoint that shows a job."""
 
     async def endpoint(request: Request) -> Response:
-        try:
-            ask = jobs.JobGet(id=request.path_params["id"])
-            view = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "get"), ask, jobs.JobView)
-        except errors.NotFoundError:
-            raise Refusal(404, "job not found") from None
-        return json_response(meta(view))
+        ask = jobs.JobGet(id=request.path_params["id"])
+        return json_response(meta(await _of_one(plane, "get", ask, jobs.JobView)))
 
     return endpoint
 
@@ -90,11 +86,9 @@ def cancel(plane: Plane) -> Handler:
     """Return the endpoint that cancels a job that has not ended."""
 
     async def endpoint(request: Request) -> Response:
+        ask = jobs.JobCancel(id=request.path_params["id"])
         try:
-            ask = jobs.JobCancel(id=request.path_params["id"])
-            view = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "cancel"), ask, jobs.JobView)
-        except errors.NotFoundError:
-            raise Refusal(404, "job not found") from None
+            view = await _of_one(plane, "cancel", ask, jobs.JobView)
         except errors.ConflictError as error:
             raise Refusal(409, "job is not queued", detail=str(error)) from None
         return json_response(meta(view))
@@ -106,11 +100,8 @@ def result(plane: Plane) -> Handler:
     """Return the endpoint that gives a job's answer once it has ended."""
 
     async def endpoint(request: Request) -> Response:
-        try:
-            ask = jobs.JobResultGet(id=request.path_params["id"])
-            found = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "result"), ask, jobs.JobResult)
-        except errors.NotFoundError:
-            raise Refusal(404, "job not found") from None
+        ask = jobs.JobResultGet(id=request.path_params["id"])
+        found = await _of_one(plane, "result", ask, jobs.JobResult)
         job = found.job
         if not found.ready and job.state in jobs.TERMINAL:
             return error_response(404, "result not found", id=job.id, status=job.state.value)
@@ -225,3 +216,15 @@ def _submit(wanted: submission.Submission, place: targets.Place, traceparent: st
         retry_delay_ms=wanted.retry_delay_ms,
         traceparent=traceparent,
     )
+
+
+async def _of_one[T](plane: Plane, operation: str, ask: jobs.JobGet | jobs.JobCancel | jobs.JobResultGet, kind: type[T]) -> T:
+    """Ask the scheduler about one job.
+
+    Raises:
+        Refusal: there is none.
+    """
+    try:
+        return await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, operation), ask, kind)
+    except errors.NotFoundError:
+        raise Refusal(404, "job not found") from None
