@@ -15,14 +15,24 @@ Object.defineProperty(Deno, "args", { value: Object.freeze([]), configurable: tr
 process.argv.length = 1;
 for (const name of Object.keys(Deno.env.toObject())) if (!KEPT.has(name)) Deno.env.delete(name);
 
+let prepared = false;
+
 /** Deno has no way to keep a descriptor from the programs that it starts, so the C library is asked; then nobody may any more. */
 function prepare() {
+  if (prepared) return;
   if (Deno.permissions.querySync({ name: "run" }).state === "granted") {
     const library = Deno.dlopen("libc.so.6", { fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" } });
     library.symbols.fcntl(descriptor, SET_DESCRIPTOR_FLAGS, CLOSE_ON_EXEC);
     library.close();
   }
   Deno.permissions.revokeSync({ name: "ffi" });
+  prepared = true;
+}
+
+/** The first module takes Deno longer than those after it, and so does the first of TypeScript. */
+function settle() {
+  prepare();
+  return import("data:application/typescript,export const one: number = 1;");
 }
 
 /** Runs what a build made of the entry file, with all that it imports, or the file itself. */
@@ -50,6 +60,7 @@ serve({
   descriptor,
   writeNow: null,
   prepare,
+  settle,
   run,
   placeOfSyntaxError: () => null,
   warmUps,

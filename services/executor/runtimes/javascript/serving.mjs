@@ -15,9 +15,10 @@ const { parse, stringify } = JSON;
 const { from } = Buffer;
 
 /**
- * Serves. `platform`: `runtime` and `version` (names), `descriptor`, `writeNow` (for the channel), `prepare()` (once, before
- * code is loaded), `run(path)` (the entry file's exports and whether it is an ES module), `placeOfSyntaxError(path)`, `warmUps`
- * (what makes ready in advance what only some code needs, by the words for it in LOADED and WARM).
+ * Serves. `platform`: `runtime` and `version` (names), `descriptor`, `writeNow` (for the channel), `prepare()` (before code is
+ * loaded), `settle()` (while there is no code yet: what the first load would have to wait for), `run(path)` (the entry file's
+ * exports and whether it is an ES module), `placeOfSyntaxError(path)`, `warmUps` (what makes ready in advance what only some code
+ * needs, by the words for it in LOADED and WARM).
  */
 export function serve(platform) {
   const exit = process.exit.bind(process);
@@ -99,4 +100,6 @@ export function serve(platform) {
   const { descriptor, writeNow, runtime, version } = platform;
   worker.channel = new Channel(descriptor, { onFrame, onEnd: () => exit(0), writeNow });
   worker.channel.send(READY, 0, { head: from(stringify({ protocol: 1, runtime, version })) });
+  // What fails now fails again when code is loaded, and is told then.
+  setTimeout(() => (async () => platform.settle())().catch(() => {}), 0).unref();
 }

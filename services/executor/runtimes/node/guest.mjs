@@ -43,4 +43,14 @@ const warmUps = {
   fetch: () => new Response(new Request("http://localhost/", { method: "POST", body: "1" }).body),
 };
 
-serve({ runtime: "node", version: process.versions.node, descriptor, writeNow: writeSync, prepare() {}, run, placeOfSyntaxError, warmUps });
+serve({
+  runtime: "node",
+  version: process.versions.node,
+  descriptor,
+  writeNow: writeSync,
+  prepare() {},
+  settle() {},
+  run,
+  placeOfSyntaxError,
+  warmUps,
+});
