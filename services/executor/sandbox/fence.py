@@ -6,15 +6,19 @@ fence is one nftables table with a rule for a range of users. The kernel removes
 the table belongs to the socket that made it. It is spoken to directly, so that no program has to be installed.
 
 Refused is what would leave by the loopback device (all of the machine's own addresses, whichever device has them), what goes
-to link-local addresses, where clouds keep their metadata, and the answer to whoever wants to connect. Name servers of the
+to link-local addresses and clouds' metadata, and the answer to whoever wants to connect. Name servers of the
 machine itself stay in reach.
 """
 
 import errno
+import ipaddress
 import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+
+CLOSED = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")
+"""Besides the machine itself: link-local networks, and where clouds that keep to no such network have their metadata."""
 
 _NETFILTER = 12
 _SUBSYSTEM = 10
@@ -34,6 +38,7 @@ _OUTGOING_TYPE, _USER, _PROTOCOL_FAMILY, _PROTOCOL = 9, 10, 15, 16
 _LOOPBACK_TYPE = 772
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _EQUAL, _AT_MOST, _AT_LEAST = 0, 3, 5
+_IPV4 = 4
 _V4, _V6, _TCP, _UDP, _NAMES = 2, 10, 6, 17, 53
 _SYN_ACK = 0x12
 _RESET, _UNREACHABLE, _PROHIBITED = 1, 2, 3
@@ -97,9 +102,10 @@ def _orders(table: str, users: Iterable[tuple[int, int]]) -> Iterator[tuple[int,
         asks = (_payload(_TRANSPORT_HEADER, 2, 2), _compare(struct.pack(">H", _NAMES)))
         yield rule("worker", _meta(_PROTOCOL), _compare(bytes([protocol])), *asks, _verdict(_ACCEPT))
     yield rule("worker", *at_home, refuse)
-    link_local = ((_V4, 16, b"\xff\xff", b"\xa9\xfe"), (_V6, 24, b"\xff\xc0", b"\xfe\x80"))
-    for family, at, mask, prefix in link_local:
-        lies = (_payload(_NETWORK_HEADER, at, 2), _mask(mask), _compare(prefix))
+    for network in map(ipaddress.ip_network, CLOSED):
+        family, at = (_V4, 16) if network.version == _IPV4 else (_V6, 24)
+        address = network.network_address.packed
+        lies = (_payload(_NETWORK_HEADER, at, len(address)), _mask(network.netmask.packed), _compare(address))
         yield rule("worker", _meta(_PROTOCOL_FAMILY), _compare(bytes([family])), *lies, refuse)
     flags = (_payload(_TRANSPORT_HEADER, 13, 1), _mask(bytes([_SYN_ACK])), _compare(bytes([_SYN_ACK])))
     yield rule("worker", _meta(_PROTOCOL), _compare(bytes([_TCP])), *flags, refuse)

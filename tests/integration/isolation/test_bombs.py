@@ -124,7 +124,17 @@ async def test_nothing_is_left_when_the_executor_is_killed(cluster: Cluster, vic
     await extra.kill()
     await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), within=5, every=0.005)
     cluster.replicas.remove(extra)
+    follower = await cluster.add("executor", FNBUS_JOB_SLOTS="0")
+    await follower.ready()
+    assert _groups(extra.pid) == []
+    await follower.kill()
+    cluster.replicas.remove(follower)
     await victim.fine()
+
+
+def _groups(executor: int) -> list[Path]:
+    """Return the control groups that an executor has made."""
+    return list(Path("/sys/fs/cgroup").glob(f"**/fnbus-{executor}.*"))
 
 
 def _most_resident(pid: int) -> int:

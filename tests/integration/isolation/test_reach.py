@@ -70,6 +70,10 @@ async def test_functions_with_network_reach_nothing_of_this_machine(
 ) -> None:
     if not fenced:
         return
+    for host in ("169.254.169.254", "100.100.100.200", "168.63.129.16"):
+        told = (await victim.attack(f"{runtime}-open", "connect", host=host, port=80)).text
+        assert "failed" in told
+        assert "timed out" not in told.lower()  # refused at once, not lost
     bus = int(cluster.nats.url.rpartition(":")[2])
     gateway = int(cluster.url.rpartition(":")[2])
     for host in ("127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1", *_own_addresses()):

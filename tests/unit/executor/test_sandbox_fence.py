@@ -1,6 +1,7 @@
 """The fence around workers that use the network: what they do not reach, tried in a network of the test's own."""
 
 import functools
+import ipaddress
 import json
 import os
 import subprocess
@@ -155,6 +156,11 @@ def test_users_inside_reach_no_address_of_the_machine() -> None:
     assert {name: how for name, how in tried.items() if how != "failed"} == {}
     assert len(tried) > 20
     assert outcome()["heard"] == 0
+
+
+def test_networks_besides_the_machine_are_whole_networks() -> None:
+    assert all(ipaddress.ip_network(each) for each in fence.CLOSED)
+    assert any(ipaddress.ip_address("169.254.169.254") in ipaddress.ip_network(each) for each in fence.CLOSED)
 
 
 def test_name_servers_of_the_machine_are_reached() -> None:
