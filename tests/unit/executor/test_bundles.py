@@ -116,7 +116,8 @@ async def test_bundle_goes_that_nobody_needs_any_more_when_it_arrives(
     bundles.use(digest)
     bundles.disuse(digest)
     await eventually(lambda: len(store.read) == 1)
-    await eventually(lambda: not list((tmp_path / "bundles").iterdir()))
+    kept = tmp_path / "bundles"
+    await eventually(lambda: kept.is_dir() and not list(kept.iterdir()))
 
 
 async def test_bundles_that_an_earlier_run_left_are_removed(store: Counting, bundles: Bundles, tmp_path: Path) -> None:
