@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cli.errors import CommandError
 
@@ -14,6 +15,7 @@ STOP_ORDER = ("gateway", "scheduler", "executor", "registry", "nats-server")
 """No new calls first, the bus last."""
 
 _KEEPS_SECRETS = frozenset({"registry", "executor"})
+_USUAL_PORTS = {"nats": 4222, "tls": 4222, "mongodb": 27017}
 _KEY_FILE = "secret-keys"
 _DRAIN_SECONDS = 1.0
 
@@ -69,9 +71,21 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
         told["FNBUS_SECRET_KEYS"] = platform.secret_keys
     if service == "registry":
         told |= {"FNBUS_FUNCTIONS_ROOT": str(platform.functions), "FNBUS_OPS_PORT": str(platform.registry_port)}
+    if service == "executor":
+        # What else listens on a developer's machine, such as a database, is for functions to use.
+        told["FNBUS_FENCED_PORTS"] = ",".join(map(str, _own_ports(platform, nats_url, inherited)))
     if service == "gateway":
         told |= {"FNBUS_HTTP_HOST": platform.host, "FNBUS_HTTP_PORT": str(platform.port)}
     return {**inherited, **told}
+
+
+def _own_ports(platform: Platform, nats_url: str, inherited: Mapping[str, str]) -> list[int]:
+    """Return the ports on which the platform itself listens, wherever that is."""
+    urls = [nats_url, *(inherited.get(name, "") for name in ("FNBUS_NATS_URL", "FNBUS_MONGO_URL"))]
+    named = [urlsplit(url.split(",")[0]) for url in urls if url]
+    return sorted(
+        {platform.port, platform.registry_port, *(url.port or _USUAL_PORTS.get(url.scheme, 0) for url in named)} - {0}
+    )
 
 
 def secret_keys(data: Path) -> str:

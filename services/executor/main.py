@@ -39,7 +39,7 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     _allow_open_files()
     state = (chosen.data_dir / "executor").absolute()
-    sandbox = await choose(chosen.isolation, state=state)
+    sandbox = await choose(chosen.isolation, state=state, fenced_ports=chosen.fenced_ports)
     service.stack.callback(sandbox.close)
     runtimes = await present(installed.runtimes())
     tracer = tracing.connect(service="executor", endpoint=chosen.otlp_endpoint, replica=name)

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from libs.settings import ServiceSettings
 
@@ -12,6 +13,15 @@ _MIB = 1024 * 1024
 _MOST_WORKERS = 512
 _SHARE = 0.8
 """Of the memory that is free when the executor starts, what its workers may use."""
+
+
+def _split(text: object) -> object:
+    """Return the parts of a list as it is written in a variable."""
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+type Port = Annotated[int, Field(ge=1, le=65_535)]
+type Ports = Annotated[tuple[Port, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ExecutorSettings(ServiceSettings):
@@ -45,6 +55,8 @@ class ExecutorSettings(ServiceSettings):
     """How many builds run at the same time; more wait."""
     build_scripts: bool = False
     """Whether packages may run programs of their own while they are installed, and be built from source."""
+    fenced_ports: Ports = ()
+    """The only ports of this machine that functions do not reach, as `4222,8080`; empty: they reach none. Set by `fnbus dev`."""
     build_local: bool = False
     """Whether builds reach this machine's own addresses; they do when the tools' settings name one (`http://localhost:…`)."""
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -23,12 +24,13 @@ type Isolation = Literal["auto", "required", "process"]
 _PROBE_SECONDS = 10.0
 
 
-async def choose(isolation: Isolation, *, state: Path) -> Sandbox:
+async def choose(isolation: Isolation, *, state: Path, fenced_ports: Collection[int] = ()) -> Sandbox:
     """Return the sandbox to use.
 
     Args:
         isolation: `auto` falls back to plain processes with a warning; `required` does not; `process` does not even try.
         state: folder for the sandbox's own few files; created when missing.
+        fenced_ports: the only ports of this machine that functions do not reach; empty: they reach none.
 
     Raises:
         errors.PermanentError: `required`, and bubblewrap does not work here; the text says why.
@@ -40,7 +42,7 @@ async def choose(isolation: Isolation, *, state: Path) -> Sandbox:
         )
         return ProcessSandbox(groups=cgroups.find())
     try:
-        return await probe(state)
+        return await probe(state, fenced_ports=fenced_ports)
     except errors.UnavailableError as error:
         if isolation == "required":
             raise errors.PermanentError(f"FNBUS_ISOLATION=required, but {error}") from error
@@ -52,7 +54,7 @@ async def choose(isolation: Isolation, *, state: Path) -> Sandbox:
         return ProcessSandbox(groups=cgroups.find())
 
 
-async def probe(state: Path, *, program: str | None = None) -> Sandbox:
+async def probe(state: Path, *, program: str | None = None, fenced_ports: Collection[int] = ()) -> Sandbox:
     """Return a bubblewrap sandbox that was seen to work.
 
     Raises:
@@ -71,19 +73,19 @@ async def probe(state: Path, *, program: str | None = None) -> Sandbox:
     for means in (replace(plain, users=given, setpriv=setpriv), plain) if given and setpriv else (plain,):
         fault = await _try(Bubblewrap(program=bwrap, etc=folder, means=means), folder)
         if not fault:
-            return Bubblewrap(program=bwrap, etc=folder, means=_fenced(means))
+            return Bubblewrap(program=bwrap, etc=folder, means=_fenced(means, fenced_ports))
     if groups is not None:
         groups.close()
     raise errors.UnavailableError(f"bubblewrap does not work here: {fault}")
 
 
-def _fenced(means: Means) -> Means:
+def _fenced(means: Means, ports: Collection[int]) -> Means:
     """Return means with a fence around the first half of the users, where the kernel puts one up."""
     if means.users is None:
         return means
     inside, local = means.users.halves()
     try:
-        standing = fence.put_up([inside.bounds])
+        standing = fence.put_up([inside.bounds], ports)
     except OSError as error:
         log.warning(
             "functions with network reach this machine's own ports: the packet filter cannot be used (%s)",

@@ -7,7 +7,8 @@ the table belongs to the socket that made it. It is spoken to directly, so that 
 
 Refused is what would leave by the loopback device (all of the machine's own addresses, whichever device has them), what goes
 to link-local addresses and clouds' metadata, and the answer to whoever wants to connect. Name servers of the
-machine itself stay in reach.
+machine itself stay in reach. On a developer's own machine only the platform's ports are refused, and what else listens there
+(a database, most often) is reached.
 """
 
 import errno
@@ -15,7 +16,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 CLOSED = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")
 """Besides the machine itself: link-local networks, and where clouds that keep to no such network have their metadata."""
@@ -62,11 +63,12 @@ class Fence:
             self._descriptor = -1
 
 
-def put_up(users: Iterable[tuple[int, int]]) -> Fence:
+def put_up(users: Iterable[tuple[int, int]], ports: Collection[int] = ()) -> Fence:
     """Put up the fence.
 
     Args:
         users: ranges of users that stay inside, first and last.
+        ports: the only ports of this machine that they do not reach; empty: they reach none.
 
     Raises:
         OSError: the kernel refuses, or cannot do it.
@@ -74,11 +76,11 @@ def put_up(users: Iterable[tuple[int, int]]) -> Fence:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as made:
         made.bind((0, 0))
         made.settimeout(_ANSWER_SECONDS)
-        _send(made, list(_orders(f"fnbus-{os.getpid()}-{made.getsockname()[0]}", users)))
+        _send(made, list(_orders(f"fnbus-{os.getpid()}-{made.getsockname()[0]}", users, ports)))
         return Fence(made.detach())
 
 
-def _orders(table: str, users: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+def _orders(table: str, users: Iterable[tuple[int, int]], ports: Collection[int]) -> Iterator[tuple[int, bytes]]:
     """Return the messages that make the table."""
     named = _text(1, table)
     yield _NEW_TABLE, named + _number(2, _OWNED)
@@ -101,7 +103,9 @@ def _orders(table: str, users: Iterable[tuple[int, int]]) -> Iterator[tuple[int,
     for protocol in (_UDP, _TCP):
         asks = (_payload(_TRANSPORT_HEADER, 2, 2), _compare(struct.pack(">H", _NAMES)))
         yield rule("worker", _meta(_PROTOCOL), _compare(bytes([protocol])), *asks, _verdict(_ACCEPT))
-    yield rule("worker", *at_home, refuse)
+    to_port = (_payload(_TRANSPORT_HEADER, 2, 2),)
+    for which in [(*to_port, _compare(struct.pack(">H", port))) for port in ports] or [()]:
+        yield rule("worker", *at_home, *which, refuse)
     for network in map(ipaddress.ip_network, CLOSED):
         family, at = (_V4, 16) if network.version == _IPV4 else (_V6, 24)
         address = network.network_address.packed

@@ -40,6 +40,12 @@ def test_key_ring_is_told_to_nobody_who_does_not_need_it(platform: Platform) -> 
     assert holders == {"registry", "executor"}
 
 
+def test_functions_are_kept_from_the_platforms_ports_and_from_no_others(platform: Platform) -> None:
+    inherited = {"FNBUS_MONGO_URL": "mongodb://localhost/fnbus"}
+    told = environment.variables("executor", platform, nats_url="nats://127.0.0.1:4999", inherited=inherited)
+    assert told["FNBUS_FENCED_PORTS"] == "4999,8080,8081,27017"
+
+
 def test_own_environment_is_handed_on_below_what_is_told(platform: Platform) -> None:
     inherited = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "FNBUS_LOG_FORMAT": "text", "FNBUS_LOG_LEVEL": "DEBUG"}
     told = environment.variables("gateway", platform, nats_url="nats://127.0.0.1:1", inherited=inherited)

@@ -131,6 +131,10 @@ with socket.socket() as caller:
 os.kill(holder, 9)
 standing.close()
 result["closed"] = as_user(inside, lambda: attempt(connected, "127.0.0.1"))
+with socket.create_server(("127.0.0.1", 7778)):
+    some = fence.put_up([(inside, inside + 100)], [7777])
+    result["ports"] = as_user(inside, lambda: {port: attempt(connected, "127.0.0.1", port) for port in (7777, 7778)})
+    some.close()
 print(json.dumps(result))
 """
 
@@ -178,3 +182,7 @@ def test_nobody_connects_to_a_user_inside() -> None:
 
 def test_fence_falls_when_its_socket_is_closed() -> None:
     assert outcome()["closed"] == "done"
+
+
+def test_fence_of_some_ports_leaves_the_others_in_reach() -> None:
+    assert outcome()["ports"] == {"7777": "failed", "7778": "done"}
