@@ -4,8 +4,8 @@ At once when a waiting call has no worker of its version. Otherwise when waiting
 than a start: handlers that are short share warm workers, slow ones grow at once, and handlers that were seen to wait (for a
 database, for a clock) as far as there are calls. A call that waits longer than expected has it looked at again. A version
 whose handlers only compute gets no more workers than make use of the cores (`max_computing`): how long they run says nothing
-then, since under load they wait for each other. That holds while calls get on; none waits for it longer than
-`PATIENCE_SECONDS`.
+then, since under load they wait for each other. That holds while calls get on: when none was answered for
+`PATIENCE_SECONDS`, it is a worker more.
 """
 
 import math
@@ -15,7 +15,8 @@ START_SECONDS = 0.025
 LATE_SECONDS = 0.02
 """A head of the queue that has waited this long is looked at again, and so is a call that has run this long."""
 PATIENCE_SECONDS = 0.25
-"""A head of the queue that has waited this long gets a worker more, even if its version's handlers are known to compute."""
+"""A head of the queue that has waited this long, while no call was answered, gets a worker more, even if its version's handlers
+are known to compute: on a busy machine calls wait as long behind many workers as behind few, as long as they get on."""
 RETRY_SECONDS = 0.5
 """Pause after a failed start, while the version has other workers."""
 
@@ -29,7 +30,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 class Growth:
     """What is known of a version's handlers."""
 
-    __slots__ = ("failed_at", "failures", "no_start_before", "rests", "run_seconds", "waits")
+    __slots__ = ("answered_at", "failed_at", "failures", "no_start_before", "rests", "run_seconds", "waits")
 
     def __init__(self) -> None:
         self.run_seconds = 0.0
@@ -38,13 +39,16 @@ class Growth:
         """Smoothed share of the calls whose handler waited for something, rather than compute all the time."""
         self.rests = False
         """Whether the last call that was looked at while it ran was waiting: more of them cost the machine nothing."""
+        self.answered_at = 0.0
+        """When the last call had its answer."""
         self.no_start_before = 0.0
         self.failed_at = 0.0
         self.failures = 0
         """Starts that failed since the last one that did not."""
 
-    def answered(self, ran: float, *, waited: bool) -> None:
+    def answered(self, ran: float, now: float, *, waited: bool) -> None:
         """A call has its answer."""
+        self.answered_at = now
         self.waits += _SMOOTHING * (waited - self.waits)
         if self.run_seconds == 0.0:
             self.run_seconds = ran
@@ -97,7 +101,7 @@ class Growth:
             now: monotonic seconds.
         """
         most = min(waiting if self.rests else min(waiting, max_starting), limit - slots + starting) - starting
-        if self.waits < _SELDOM and waited < PATIENCE_SECONDS:
+        if self.waits < _SELDOM and min(waited, now - self.answered_at) < PATIENCE_SECONDS:
             most = min(most, max_computing - slots)
         if most <= 0:
             return 0

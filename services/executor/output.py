@@ -7,8 +7,11 @@ guest) and thrown away, and said so. Who follows the function live hears of all 
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import select
+import sys
+import termios
 import time
 from bisect import bisect_left
 from operator import attrgetter
@@ -24,6 +27,14 @@ KEPT_LINES = 1000
 _READ_BYTES = 64 * 1024
 _READS_AT_ONCE = 32
 _MILLI = 1000
+
+
+def unread_bytes(fd: int) -> int:
+    """Return how much lies in a pipe or socket; 0 when that cannot be told."""
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+    except OSError:
+        return 0
 
 
 class Tap(Protocol):

@@ -164,7 +164,7 @@ class Pool[C: Call]:
             waited: whether the handler waited for something; False when it is known to have computed all the time.
             used_bytes: memory that its worker has now; 0: not known.
         """
-        slot.pool.growth.answered(now - slot.since, waited=waited)
+        slot.pool.growth.answered(now - slot.since, now, waited=waited)
         if used_bytes:
             self._measure(slot, used_bytes)
         self.busy -= 1

@@ -21,7 +21,7 @@ from services.executor import frames
 from services.executor.child import Child
 from services.executor.descriptor import GuestDescriptor
 from services.executor.frames import BACKGROUND, CHUNK_BYTES, WINDOW, Frame, FrameType
-from services.executor.output import NO_OUTPUT, Capture, Output, Tap
+from services.executor.output import NO_OUTPUT, Capture, Output, Tap, unread_bytes
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox.base import Cell, Sandbox
@@ -80,6 +80,7 @@ class Worker(asyncio.Protocol):
         self._capture = Capture(self._loop)
         self._child = Child(sandbox=sandbox, on_dead=self._died)
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._expected = _READY
         self._reply: asyncio.Future[Frame] = self._loop.create_future()
         self._call = 0
@@ -234,12 +235,16 @@ class Worker(asyncio.Protocol):
         return self._room > 0
 
     def rests(self) -> bool:
-        """Return whether the guest waits for something at this moment, rather than compute or wish to."""
+        """Return whether the handler waits for something at this moment, rather than compute or wish to.
+
+        A guest whose answer is on its way sleeps, too: on a busy machine that would make any handler look like one that waits.
+        """
         try:
             text = Path(f"/proc/{self.cell.pid}/stat").read_bytes()
         except OSError:
             return False
-        return text.rpartition(b")")[2].lstrip()[:1] == b"S"
+        sleeps = text.rpartition(b")")[2].lstrip()[:1] == b"S"
+        return sleeps and self._socket is not None and not unread_bytes(self._socket.fileno())
 
     def follow(self, tap: Tap) -> None:
         """Tell `tap` what the worker prints from now on."""
@@ -318,6 +323,7 @@ class Worker(asyncio.Protocol):
         finally:
             theirs.close()
         self._capture.watch()
+        self._socket = ours
         self._transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)
 
     async def _handshake(self, seconds: float, what: str) -> Frame:

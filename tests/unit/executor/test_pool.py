@@ -141,6 +141,18 @@ def test_pool_grows_when_calls_do_not_get_on_though_handlers_only_computed() -> 
     assert len(effects.started) > 1
 
 
+def test_pool_grows_no_further_when_calls_wait_long_but_get_on_and_handlers_only_compute() -> None:
+    pool, effects = make(max_workers=16, max_computing=1)
+    slot = computing(pool, effects)
+    for _ in range(20):
+        pool.submit(call(), 2.0)
+    for turn in range(1, 10):
+        effects.running.pop(slot.number)
+        pool.answered(slot, 2.0 + turn * PATIENCE_SECONDS / 2, waited=False)
+        pool.tick(2.0 + turn * PATIENCE_SECONDS / 2)
+    assert len(effects.started) == 1
+
+
 def test_pool_uses_the_worker_that_was_used_last_when_several_are_idle() -> None:
     pool, effects = make()
     first = warm(pool, effects, "a", now=0.0, run_seconds=1.0)

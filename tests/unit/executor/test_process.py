@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -129,6 +130,17 @@ async def test_worker_sends_no_more_pieces_than_it_has_credit_for(caller: Caller
     caller.answers.clear()
     frame, _ = await caller.ask(b"after")
     assert frame.body == b"after"
+
+
+async def test_worker_does_not_rest_when_its_answer_lies_unread(caller: Caller) -> None:
+    caller.send(b"sleep 1")
+    await eventually(caller.worker.rests)
+    await caller.happened()
+    caller.send(b"short")
+    stat = Path(f"/proc/{caller.worker.cell.pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "S":  # noqa: ASYNC240  see below
+        time.sleep(0.001)  # noqa: ASYNC251  if the loop turned, it would read the answer
+    assert not caller.worker.rests()
 
 
 async def test_worker_is_busy_while_the_handler_goes_on_after_its_answer(caller: Caller) -> None:
