@@ -3,6 +3,11 @@
 On the warm path nothing is awaited: a run comes in as a call of `submit`, its frame is written, and the worker's answer is a
 callback. Deadlines are kept by one sweep, and only while there is something to sweep. A run that is over its deadline, or
 canceled, is answered after its worker is dead.
+
+A run that was sent ahead to a worker cannot be taken back while that lives. Nobody is to be told that it failed and have it
+run all the same. So at its deadline the worker is ended. When it is canceled, it waits for its turn, since the run before it is
+somebody else's; then it may run, but its answer is dropped, and its worker is ended if that takes long. When a worker ends, for
+whatever reason, the runs that it had not begun go back to the head of the queue.
 """
 
 import asyncio
@@ -18,7 +23,7 @@ from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
-from services.executor.frames import COMPUTED, Frame, FrameType
+from services.executor.frames import COMPUTED, PRINTED, Frame, FrameType
 from services.executor.growth import LATE_SECONDS
 from services.executor.live import LiveLogs, WorkerTap
 from services.executor.output import NO_OUTPUT, Output
@@ -45,6 +50,8 @@ _RUN_TIMEOUT = Verdict(code=FailureCode.TIMEOUT, message="the handler did not an
 _CANCELED = Verdict(code=FailureCode.CANCELED, message="the call was canceled")
 _START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
 _KIB = 1024
+_MOST_AHEAD = 8
+"""Calls that a worker may have got beyond the one that runs."""
 _STOPPING = Verdict(code=FailureCode.UNAVAILABLE, message="the executor stops")
 
 
@@ -123,10 +130,10 @@ class Dispatch:
     def _cancel(self, run: Run) -> None:
         if self.pool.cancel(run, time.monotonic()):
             self._finish(run, runs.of_verdict(_CANCELED))
-        elif run.slot is not None:
+        elif run.slot is not None and not self._is_ahead(run):
             self._condemn(run, _CANCELED)
         else:
-            run.verdict = _CANCELED
+            run.verdict = run.verdict or _CANCELED
 
     def credit(self, handle: str, pieces: int) -> None:
         """The reader of that run's streamed answer has room for so many more pieces."""
@@ -197,6 +204,19 @@ class Dispatch:
         self._running[slot.number] = call
         self._workers[slot.number].call(number, call.head, call.body)
 
+    def run_ahead(self, call: Run, slot: Slot) -> None:
+        """Hand a run to a worker that has one (for the pool)."""
+        self._call = number = self._call % _CALL_IDS + 1
+        self._workers[slot.number].call_ahead(number, call.head, call.body)
+
+    def begin(self, call: Run, slot: Slot) -> None:
+        """A run that was handed over ahead has its turn (for the pool)."""
+        call.started_at = slot.since
+        if call.run_seconds:
+            call.deadline = slot.since + call.run_seconds
+        self._running[slot.number] = call
+        self._workers[slot.number].begin()
+
     def stop(self, slot: Slot) -> None:
         """End an idle worker (for the pool)."""
         self._workers[slot.number].kill_soon()
@@ -239,9 +259,15 @@ class Dispatch:
             worker.follow(self._tap(slot))
             worker.serve(on_frame=partial(self._on_frame, slot, worker), on_end=partial(self._ended, slot))
             if not worker.ended:
-                self.pool.ready(slot, time.monotonic())
+                self.pool.ready(slot, time.monotonic(), depth=self._depth(slot, worker))
         finally:
             self._starts.pop(slot.number, None)
+
+    def _depth(self, slot: Slot, worker: Worker) -> int:
+        """Return how many runs a worker may be sent ahead: none where each one's processor time is bounded by itself."""
+        known = self._catalogue.find(cast("VersionKey", slot.version))
+        bounded = known is None or known.version.limits.cpu_ms
+        return _MOST_AHEAD if worker.reads_ahead and not bounded else 0
 
     def _tap(self, slot: Slot) -> WorkerTap:
         """Return what takes the live lines of a worker that has just loaded its version."""
@@ -271,13 +297,24 @@ class Dispatch:
         run = self._running[slot.number]
         now = time.monotonic()
         if worker.stage is not Stage.NONE:
+            if frame.type != _CHUNK:
+                self.pool.takes_long(slot, now)
             self._goes_on(worker, run, frame, now)
             return
         del self._running[slot.number]
         cpu_us, peak_kib = worker.cpu_us, worker.peak_kib
         # The worker gets its next call before this one's reply is made, so that both go on at once.
-        self.pool.answered(slot, now, waited=not frame.flags & COMPUTED, used_bytes=worker.memory_kib * _KIB)
-        if run.result is not None:
+        self.pool.answered(
+            slot,
+            now,
+            waited=not frame.flags & COMPUTED,
+            used_bytes=worker.memory_kib * _KIB,
+            used_us=cpu_us,
+            alone=frame.flags & PRINTED != 0 or worker.crowded,
+        )
+        if run.verdict is not None:
+            result = runs.of_verdict(run.verdict, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)
+        elif run.result is not None:
             result = run.result._replace(output=output, cpu_us=cpu_us, peak_kib=peak_kib)
         else:
             result = runs.of_last(run, frame, output, cpu_us=cpu_us, peak_kib=peak_kib)
@@ -323,10 +360,17 @@ class Dispatch:
         """Nothing is left of a worker."""
         worker = self._workers.pop(slot.number)
         run = self._running.pop(slot.number, None)
-        self.pool.ended(slot, time.monotonic())
-        if run is None or (worker.unheard and self._try_again(run)):
-            return
-        output = worker.take_output()
+        sent = cast("list[Run]", list(slot.ahead))
+        lost = [each for at, each in enumerate(sent) if at < worker.begun or each.verdict is not None]
+        self.pool.ended(slot, time.monotonic(), again=[each for each in sent if each not in lost])
+        if run is not None and not (worker.unheard and self._try_again(run)):
+            self._lost(run, worker, text, worker.take_output())
+        for each in lost:
+            verdict = each.verdict or Verdict(code=FailureCode.CRASH, message=f"the call before it ended its worker: {text}")
+            self._finish(each, runs.of_verdict(verdict))
+
+    def _lost(self, run: Run, worker: Worker, text: str, output: Output) -> None:
+        """Answer a run that its worker will not answer any more."""
         if run.result is not None:
             result = run.result._replace(output=output)
         elif run.verdict is not None:
@@ -355,6 +399,18 @@ class Dispatch:
             run.verdict = verdict
             self._workers[run.slot.number].kill_soon()
 
+    def _is_ahead(self, run: Run) -> bool:
+        """Return whether a run was sent ahead and has not had its turn."""
+        return run.slot is not None and self._running.get(run.slot.number) is not run
+
+    def _condemn_late(self, run: Run, verdict: Verdict) -> None:
+        """Kill the worker of a run unless its answer has come already, or its turn."""
+        if run.slot is not None:
+            was_ahead = self._is_ahead(run)
+            self._workers[run.slot.number].settle()
+            if not run.finished and self._is_ahead(run) == was_ahead:
+                self._condemn(run, verdict)
+
     def _sweep(self) -> None:
         """Look at the deadlines; again later if there is still something under way."""
         now = time.monotonic()
@@ -367,15 +423,22 @@ class Dispatch:
     def _look_at(self, run: Run, now: float) -> None:
         """Look at a run that is with a worker: whether it took too long, and what it does while others wait."""
         slot, flow = run.slot, run.flow
-        if slot is None:
+        if slot is None or run.finished:
             return
-        if flow is not None:
+        for each in slot.ahead:
+            late = cast("Run", each)
+            if late.deadline <= now and late.verdict is None:
+                self._condemn_late(late, _REFUSALS[Refusal.QUEUE_TIMEOUT])
+                return
+        if run.verdict is not None:
+            self._workers[slot.number].kill_soon()  # it was canceled before its turn, and takes its time
+        elif flow is not None:
             late = flow.late(now, has_credit=self._workers[slot.number].has_credit)
             if late is not None:
                 code = FailureCode.CANCELED if late is Late.READER else FailureCode.TIMEOUT
                 self._condemn(run, Verdict(code=code, message=late.value, stage="run"))
         elif run.deadline <= now:
-            self._condemn(run, _RUN_TIMEOUT)
+            self._condemn_late(run, _RUN_TIMEOUT)
         elif not run.looked_at and now - run.started_at >= LATE_SECONDS and self.pool.has_waiting(slot):
             run.looked_at = True
             self.pool.seen(slot, now, rests=self._workers[slot.number].rests())

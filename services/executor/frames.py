@@ -5,7 +5,7 @@ Both sides speak frames over one stream socket. All numbers are unsigned, big-en
     offset  size  field
     0       4     length of everything after this field (at least 20)
     4       1     type
-    5       1     flags of ANSWER, ERROR and END: `COMPUTED`, `BACKGROUND`, else 0
+    5       1     flags of ANSWER, ERROR and END: `COMPUTED`, `BACKGROUND`, `PRINTED`; of CALL: `AHEAD`; else 0
     6       2     status: HTTP status of ANSWER, START and ERROR, else 0
     8       4     call id, chosen by the executor; 0 for READY, LOAD and LOADED
     12      4     head length
@@ -17,6 +17,12 @@ A short answer is one frame (ANSWER). A streamed one is START (its body is the f
 END. The guest may send `WINDOW` chunks, then one more for each that a CREDIT grants; while it waits for credit, so does the
 handler. An ERROR instead of END says that the handler failed on the way. A handler that goes on after its answer (`waitUntil`)
 has ANSWER or END carry `BACKGROUND`, and a last END, without that flag, when it is done.
+
+A guest whose READY says `"read_ahead": true` may be sent a CALL, marked `AHEAD`, before it has answered the one before. It
+still runs one after the other: none is begun before the last frame of the one before is written. Such a guest says with
+`PRINTED` whether anything that the function has printed lies in its pipes, unread, when a call ends. After that it begins
+no call that is marked `AHEAD` until a CREDIT for the ended call says that it has been read. So what is printed is never taken
+for another call's.
 """
 
 import struct
@@ -32,6 +38,12 @@ COMPUTED = 0x01
 BACKGROUND = 0x02
 """Flag: the call goes on after its answer; one more END tells when it is done."""
 
+PRINTED = 0x04
+"""Flag: what was printed lies unread; only from guests that read ahead."""
+
+AHEAD = 0x08
+"""Flag of a CALL: it was sent before the one before it was answered."""
+
 WINDOW = 8
 """Chunks of one answer that the guest may send before it is granted more."""
 CHUNK_BYTES = 64 * 1024
@@ -46,7 +58,8 @@ class FrameType(IntEnum):
     """What a frame says; the comment tells who sends it."""
 
     READY = 1
-    """Guest: booted, holds no code yet. Head: `{"protocol": 1, "runtime": ..., "version": ...}`."""
+    """Guest: booted, holds no code yet. Head: `{"protocol": 1, "runtime": ..., "version": ..., "read_ahead": ...}`; the last
+    one may be left out."""
     LOAD = 2
     """Executor: load this code. Head: `{"root", "entrypoint", "handler", "handler_style", "name", "version", "env",
     "memory_mb"}`."""
@@ -67,7 +80,7 @@ class FrameType(IntEnum):
     END = 9
     """Guest: the streamed body is complete, or what went on after the answer is done."""
     CREDIT = 10
-    """Executor: `status` more chunks may come."""
+    """Executor: `status` more chunks may come; of a call that has ended: what it printed has been read."""
     WARM = 11
     """Executor, before LOAD: make this ready, the next code is likely to need it. Head: a JSON list of words that others'
     LOADED had. Sent only where such words came from; a guest leaves out those that it does not know, and answers nothing."""
@@ -99,11 +112,13 @@ class FrameTooLargeError(FrameError):
 
     Attributes:
         type: type of that frame.
+        length: of all of it.
     """
 
     def __init__(self, *, type: int, length: int, limit: int) -> None:  # noqa: A002  the field's own name
         super().__init__(f"frame of {length} bytes, at most {limit}")
         self.type = type
+        self.length = LENGTH_SIZE + length
 
 
 def encode(frame: Frame) -> bytes:
@@ -126,10 +141,10 @@ def encode(frame: Frame) -> bytes:
     )
 
 
-def encode_call(call: int, head: bytes, body: bytes) -> bytes:
+def encode_call(call: int, head: bytes, body: bytes, flags: int = 0) -> bytes:
     """Return the bytes of a CALL, as `encode` would; every call pays for this one."""
     size = len(head)
-    return HEADER.pack(FIXED_SIZE + size + len(body), FrameType.CALL, 0, 0, call, size, 0, 0) + head + body
+    return HEADER.pack(FIXED_SIZE + size + len(body), FrameType.CALL, flags, 0, call, size, 0, 0) + head + body
 
 
 class Decoder:
@@ -139,6 +154,11 @@ class Decoder:
         """Refuse frames of more than `max_frame` bytes."""
         self._max_frame = max_frame
         self._buffer = bytearray()
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return len(self._buffer)
 
     def whole(self, data: bytes) -> Frame | None:
         """Return the frame when `data` is exactly one and nothing is waiting, else None: `feed` then takes the same bytes.

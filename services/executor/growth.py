@@ -70,6 +70,11 @@ class Growth:
         self.failed_at = now
         self.no_start_before = now + RETRY_SECONDS
 
+    @property
+    def computes(self) -> bool:
+        """Whether the version's handlers are taken never to wait for anything."""
+        return self.waits < _SELDOM
+
     def may_start_ahead(self, now: float) -> bool:
         """Return whether a worker may be started that nobody waits for: after starts that failed, ever more seldom."""
         if not self.failures:
@@ -101,7 +106,7 @@ class Growth:
             now: monotonic seconds.
         """
         most = min(waiting if self.rests else min(waiting, max_starting), limit - slots + starting) - starting
-        if self.waits < _SELDOM and min(waited, now - self.answered_at) < PATIENCE_SECONDS:
+        if self.computes and min(waited, now - self.answered_at) < PATIENCE_SECONDS:
             most = min(most, max_computing - slots)
         if most <= 0:
             return 0

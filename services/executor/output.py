@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
@@ -79,10 +80,10 @@ class _Stream:
         self.cut = False
         self.open = True
 
-    def read(self, tap: Tap | None) -> bool:
+    def read(self, tap: Tap | None, most: int = _READ_BYTES) -> bool:
         """Read once; return whether there may be more."""
         try:
-            piece = os.read(self.fd, _READ_BYTES)
+            piece = os.read(self.fd, most)
         except BlockingIOError:
             return False
         except OSError:
@@ -98,7 +99,7 @@ class _Stream:
         self.cut = self.cut or len(piece) > room
         if tap is not None:
             tap.take(self.name, piece, now)
-        return len(piece) == _READ_BYTES
+        return len(piece) == most
 
     def take(self) -> tuple[str, list[LogLine]]:
         """Return what was kept, as a text and as lines, and begin anew."""
@@ -151,6 +152,8 @@ class Capture:
         self.child_fds: tuple[int, ...] = tuple(ends)
         self.tap: Tap | None = None
         """Who hears of it live."""
+        self.owned: Callable[[int], int] | None = None
+        """Asked before a pipe is read between two `take`: how many of the bytes in it are the running call's."""
         self._closed = False
 
     def watch(self) -> None:
@@ -159,13 +162,13 @@ class Capture:
         for stream in self._streams:
             self._loop.add_reader(stream.fd, self._readable, stream)
 
-    def take(self) -> Output:
-        """Read what is in the pipes now and return all that came since the last time.
+    def take(self, *, read: bool = True) -> Output:
+        """Read what is in the pipes now, unless it is known that nothing is, and return all that came since the last time.
 
         What a guest prints before its answer is in the pipes before the answer is in its socket, so nothing of it is missed.
         Asking the kernel is half a microsecond; waiting for the event loop to tell would be another turn of it.
         """
-        if not self._closed and self._poll.poll(0):
+        if read and not self._closed and self._poll.poll(0):
             for stream in self._streams:
                 self._drain(stream)
         out, err = self._streams
@@ -192,7 +195,11 @@ class Capture:
             os.close(stream.fd)
 
     def _readable(self, stream: _Stream) -> None:
-        stream.read(self.tap)
+        most = self.owned(stream.fd) if self.owned is not None else _READ_BYTES
+        if most > 0:
+            stream.read(self.tap, min(most, _READ_BYTES))
+        elif (stream.fd, select.POLLHUP) in self._poll.poll(0):
+            stream.open = False
         if not stream.open:
             self._stop(stream)
 

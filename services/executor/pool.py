@@ -9,13 +9,18 @@ Invariants, true after every method:
    was lowered holds for new ones). A slot that ends counts until `ended` says that it is gone.
 2. Each slot reserves memory: what workers of its version were last seen to use. None is opened that does not fit into
    `memory_bytes`, unless it is the only one; when those that run turn out larger, idle ones go until it fits or none is idle.
-3. A slot is in exactly one state: starting, idle, busy or ending. A busy one has exactly one call, of its own version.
-4. A call is in exactly one place: waiting, or on a slot. It leaves once: by `run` and then `answered` or `ended`, by
-   `refuse`, by `cancel`, or among the calls that `failed` returns.
+3. A slot is in exactly one state: starting, idle, busy or ending. A busy one has exactly one call that runs, and up to its
+   `depth` that were sent ahead; all of its own version.
+4. A call is in exactly one place: waiting, running on a slot, or sent ahead to one. It leaves once: by `run` or `begin` and
+   then `answered` or `ended`, by `refuse`, by `cancel`, or among the calls that `failed` returns. A call that was sent ahead is
+   begun in its turn; when its slot ends before that, its owner says whether it goes back to the head of the queue.
 5. A version never has a waiting call and an idle slot at once.
 6. A version with waiting calls has a slot (of any state), or a start due at a known time, or stands in the line for the next
    room that comes free; and each waiting call has a deadline, so none waits for ever.
 7. While the line is not empty, whoever wants room stands in it: nobody small goes past somebody large.
+
+How far ahead a worker gets calls is told in `pace`: only calls that no idle worker could take, never more than the worker's
+share of those that wait, and none while other versions stand in line.
 
 When a version gets another worker is told in `growth`; `tick` looks again at calls that wait longer than expected. `warm`
 starts workers that nobody waits for yet, only where there is room; they stay although they are idle, but not when the room is
@@ -27,14 +32,18 @@ one up between two calls. So one version that floods the executor cannot starve 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from services.executor.slots import Call, Effects, Limits, Refusal, Slot, State, Terms, Version
 
 TURN_SECONDS = 0.1
 """How long a version keeps its only slot while others have none."""
 
+SHRINK_SECONDS = 0.1
+"""Pause between two slots that a version gives up because it has too many."""
+
 _FORGET_SECONDS = 900.0
+_MICRO = 1_000_000
 _SMOOTHING = 0.2
 _NO_TERMS = Terms()
 
@@ -54,6 +63,10 @@ class Pool[C: Call]:
         self.workers = 0
         """Slots in any state."""
         self.busy = 0
+        self.ahead = 0
+        """Calls that were sent ahead and are not begun."""
+        self.sent_ahead = 0
+        """How many were, in all."""
         self.ending = 0
         self.waiting = 0
         self.reserved = 0
@@ -81,7 +94,7 @@ class Pool[C: Call]:
     @property
     def unfinished(self) -> int:
         """Calls that wait or run."""
-        return self.waiting + self.busy
+        return self.waiting + self.ahead + self.busy
 
     def submit(self, call: C, now: float, terms: Terms = _NO_TERMS) -> None:
         """Run the call, or let it wait, or refuse it.
@@ -128,13 +141,14 @@ class Pool[C: Call]:
         self._serve_line(now)
         return True
 
-    def ready(self, slot: Slot, now: float) -> None:
-        """The slot's worker has loaded the code."""
+    def ready(self, slot: Slot, now: float, *, depth: int = 0) -> None:
+        """The slot's worker has loaded the code, and takes up to `depth` calls ahead."""
         version = slot.pool
         version.starting -= 1
         version.growth.failures = 0
         cold = now - slot.since
         slot.ready_at = now
+        slot.depth = depth
         if version.waiting:
             version.waiting[0].cold_seconds = min(cold, now - version.waiting[0].queued_at)
         self._release(slot, now)
@@ -155,21 +169,35 @@ class Pool[C: Call]:
         self._dequeued(version, count=len(calls))
         return calls
 
-    def answered(self, slot: Slot, now: float, *, waited: bool = True, used_bytes: int = 0) -> None:
-        """The slot's call has its answer; the worker can take another.
+    def answered(
+        self, slot: Slot, now: float, *, waited: bool = True, used_bytes: int = 0, used_us: int = 0, alone: bool = False
+    ) -> None:
+        """The slot's call has its answer; the worker begins the next that it has, or can take another.
 
         Args:
             slot: a busy one.
             now: monotonic seconds.
             waited: whether the handler waited for something; False when it is known to have computed all the time.
             used_bytes: memory that its worker has now; 0: not known.
+            used_us: processor time of the call.
+            alone: whether it did what calls behind it should not have to wait for.
         """
-        slot.pool.growth.answered(now - slot.since, now, waited=waited)
+        version = slot.pool
+        ran = now - slot.since
+        version.growth.answered(ran, now, waited=waited)
+        version.pace.answered(ran if waited else used_us / _MICRO, now)
+        if alone:
+            version.pace.alone(now)
         if used_bytes:
             self._measure(slot, used_bytes)
-        self.busy -= 1
-        slot.call = None
-        self._release(slot, now)
+        if slot.ahead:
+            self._begin(slot, now)
+        else:
+            self.busy -= 1
+            slot.call = None
+            self._release(slot, now)
+        if version.waiting and slot.state is State.BUSY:
+            self._send_ahead(slot, now)
         while self._idle and self.reserved - self._ending_bytes > self._limits.memory_bytes:
             self._stop(next(iter(self._idle.values())))
         if self._line:
@@ -179,12 +207,23 @@ class Pool[C: Call]:
         """A busy slot's call was looked at while others wait: whether its handler waits, or computes."""
         slot.pool.growth.seen(now - slot.since, rests=rests)
 
+    def takes_long(self, slot: Slot, now: float) -> None:
+        """The slot's call does what calls behind it should not have to wait for."""
+        slot.pool.pace.alone(now)
+
     def has_waiting(self, slot: Slot) -> bool:
         """Return whether calls of the slot's version wait."""
         return bool(slot.pool.waiting)
 
-    def ended(self, slot: Slot, now: float) -> None:
-        """Nothing is left of the slot's worker, whatever it was doing. A call that it had is its owner's to answer."""
+    def ended(self, slot: Slot, now: float, *, again: Sequence[C] = ()) -> None:
+        """Nothing is left of the slot's worker, whatever it was doing.
+
+        Args:
+            slot: any one.
+            now: monotonic seconds.
+            again: of the calls that had been sent ahead to it, those that were not begun and are to run elsewhere. The others,
+                like the call that ran, are their owner's to answer.
+        """
         version = slot.pool
         if slot.state is not State.ENDING:
             self._leave(slot)
@@ -192,6 +231,10 @@ class Pool[C: Call]:
         self.workers -= 1
         self.reserved -= slot.reserved
         self._ending_bytes -= slot.reserved
+        self.ahead -= len(slot.ahead)
+        slot.ahead.clear()
+        if again:
+            self._requeue(version, again, now)
         self._serve_line(now)
         if version.waiting:
             self._grow(version, now)
@@ -256,10 +299,48 @@ class Pool[C: Call]:
         self.busy += 1
         self._effects.run(call, slot)
 
+    def _begin(self, slot: Slot, now: float) -> None:
+        """Let the slot's next call run, which its worker has already."""
+        call: C = slot.ahead.popleft()  # pyright: ignore[reportAssignmentType]  only C are ever submitted
+        self.ahead -= 1
+        slot.since = now
+        slot.call = call
+        self._effects.begin(call, slot)
+
+    def _send_ahead(self, slot: Slot, now: float) -> None:
+        """Hand waiting calls to a busy slot's worker."""
+        version = slot.pool
+        others = len(self._line) - (version.key in self._line)
+        if others or not version.growth.computes:
+            return
+        waiting = version.waiting
+        share = -(-len(waiting) // version.slots)
+        for _ in range(min(version.pace.depth(slot.depth, now) - len(slot.ahead), share)):
+            call: C = waiting.popleft()  # pyright: ignore[reportAssignmentType]  only C are ever submitted
+            call.slot = slot
+            slot.ahead.append(call)
+            self.ahead += 1
+            self.sent_ahead += 1
+            self._dequeued(version)
+            self._effects.run_ahead(call, slot)
+
+    def _requeue(self, version: Version, calls: Sequence[C], now: float) -> None:
+        """Put calls back where they came from, before all that wait; they were there already, so that no bound counts."""
+        version.pace.alone(now)
+        for call in calls:
+            call.slot = None
+        version.waiting.extendleft(reversed(calls))
+        self.waiting += len(calls)
+        self._queued[version.key] = version
+        while version.waiting and version.idle:
+            call: C = version.waiting.popleft()  # pyright: ignore[reportAssignmentType]  only C are ever submitted
+            self._dequeued(version)
+            self._lease(version, version.idle[-1], call, now)
+
     def _release(self, slot: Slot, now: float) -> None:
         """Give a slot that has just come free its next call, or let it idle, or end it for another version's sake."""
         version = slot.pool
-        if self._yields(slot, now) or ((self._closed or version.retired) and not version.waiting):
+        if self._yields(slot, now) or self._is_spare(version, now) or self._is_last(version):
             self._end(slot)
             if version.waiting:
                 self._grow(version, now)
@@ -272,6 +353,21 @@ class Pool[C: Call]:
             slot.idle_since = now
             version.idle.append(slot)
             self._idle[slot.number] = slot
+
+    def _is_last(self, version: Version) -> bool:
+        """Return whether a free slot's version, or the pool, needs none any more."""
+        return (self._closed or version.retired) and not version.waiting
+
+    def _is_spare(self, version: Version, now: float) -> bool:
+        """Return whether a version has more slots than make use of the cores, as it does after a start under load.
+
+        They are ended one after the other with a pause between, since what is known of its handlers may change.
+        """
+        most = max(self._limits.max_computing, version.terms.floor)
+        if not version.growth.computes or version.slots <= most or now - version.shrunk_at < SHRINK_SECONDS:
+            return False
+        version.shrunk_at = now
+        return True
 
     def _yields(self, slot: Slot, now: float) -> bool:
         """Return whether a free slot goes to the first version in line instead of staying with its own."""

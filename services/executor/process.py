@@ -2,12 +2,21 @@
 
 The guest speaks frames on its end of a socket pair; here that is an `asyncio.Protocol` with callbacks, no task and no timer
 per call. Everything that is not the protocol ends the worker: bytes that are no frame, a frame that was not asked for, an
-answer to another call, more pieces than were granted. What a call used is the kernel's word, not the guest's. When `on_end`
+answer to another call, more pieces than were granted.
+
+A guest that reads ahead may be sent calls before the present one is answered; `begin` says that the next one's turn has come.
+When the worker ends, `begun` tells how many of those had begun all the same, by what lay unread in its socket: a call of which
+that cannot be told counts as begun, so that none runs twice. Calls whose answers come together share the processor time.
+
+What a call used is the kernel's word, not the guest's. When `on_end`
 is called, nothing of the worker is left on the machine. Who gets which worker, and what an answer means, is for others.
 """
 
 import asyncio
+import contextlib
 import socket
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -20,7 +29,7 @@ from libs.messages.catalog import Limits
 from services.executor import frames
 from services.executor.child import Child
 from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import BACKGROUND, CHUNK_BYTES, WINDOW, Frame, FrameType
+from services.executor.frames import AHEAD, BACKGROUND, CHUNK_BYTES, PRINTED, WINDOW, Frame, FrameType
 from services.executor.output import NO_OUTPUT, Capture, Output, Tap, unread_bytes
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
@@ -32,6 +41,8 @@ type OnEnd = Callable[[str], None]
 _READY, _LOADED, _ANSWER, _ERROR = (int(FrameType.READY), int(FrameType.LOADED), int(FrameType.ANSWER), int(FrameType.ERROR))
 _START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
 _ANSWERS = (_ANSWER, _ERROR)
+_LAST = (_ANSWER, _ERROR, _END)
+_READ_BYTES = 65536
 _LAST_WORDS_SECONDS = 0.25
 """How long a guest that closed its descriptor may take to end by itself, so that its exit code can be told."""
 _TOLD_BYTES = 2000
@@ -84,6 +95,17 @@ class Worker(asyncio.Protocol):
         self._expected = _READY
         self._reply: asyncio.Future[Frame] = self._loop.create_future()
         self._call = 0
+        self._ahead: deque[int] = deque()
+        self._together = 1
+        """Answers that came together with the present one and are not accounted for yet, itself included."""
+        self._together_us = 0
+        self._unread: list[Frame] = []
+        """Frames that came before the worker was killed and were not looked at."""
+        self._late = bytearray()
+        """What came afterwards."""
+        self._owed = 0
+        """Bytes of a frame that is too large, which have not come."""
+        self._broke_protocol = False
         self._room = 0
         self._cell: Cell | None = None
         self._on_frame_of_call: OnFrame = _nobody
@@ -104,6 +126,10 @@ class Worker(asyncio.Protocol):
         """Its last call left so many processes that it is ended instead of getting another."""
         self.unheard = False
         """It was dead when its last call came: the guest has not seen that call."""
+        self.reads_ahead = False
+        """Whether it may be sent calls before it has answered the one before."""
+        self.begun = 0
+        """When it has ended: how many of the calls that were sent ahead had to be taken for begun."""
         self.too_large = False
         """The worker was ended because its answer was beyond the cap."""
         self.cpu_us = 0
@@ -142,7 +168,7 @@ class Worker(asyncio.Protocol):
         worker = cls(sandbox=sandbox, max_frame=max_frame)
         try:
             await worker._spawn(command, code, descriptor, profile=profile)
-            await worker._handshake(ready_seconds, "get ready")
+            worker._greeted(await worker._handshake(ready_seconds, "get ready"))
             worker._enter()
         except BaseException:
             await worker.kill()
@@ -223,6 +249,23 @@ class Worker(asyncio.Protocol):
             self.call_cpu_started_us = self._cell.cpu_us()
         transport.write(frames.encode_call(call, head, body))
 
+    def call_ahead(self, call: int, head: bytes, body: bytes) -> None:
+        """Have another call run after those that the worker has; it must read ahead, and run one now."""
+        self._ahead.append(call)
+        if self._transport is not None:
+            self._transport.write(frames.encode_call(call, head, body, AHEAD))
+
+    def begin(self) -> None:
+        """Take the first of the calls that were sent ahead for the one that runs; to be called within `on_frame`."""
+        self._call = self._ahead.popleft()
+        self.stage = _RUNNING
+        self.call_cpu_started_us += self.cpu_us
+
+    def settle(self) -> None:
+        """Take what lies in the socket of a worker with calls sent ahead, so that it is known which of them runs."""
+        if self._ahead and not self._killed:
+            self._take_unread()
+
     def credit(self, pieces: int) -> None:
         """Grant that many more pieces of the streamed answer under way."""
         if self.stage is Stage.STREAMING:
@@ -280,28 +323,29 @@ class Worker(asyncio.Protocol):
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the guest, unless it has been killed already."""
+        """Take bytes from the guest; once it has been killed, only to know what it had begun."""
         if self._killed:
+            self._keep(data)
             return
         frame = self._decoder.whole(data)
         if frame is not None:
             self._on_frame(frame)
             return
+        came: list[Frame] = []
+        fault: frames.FrameError | None = None
         try:
-            for each in self._decoder.feed(data):
-                self._on_frame(each)
-                if self._killed:
-                    return
-        except frames.FrameTooLargeError as error:
-            self.too_large = error.type in _ANSWERS
-            self.kill_soon(f"worker was ended: its answer is too large ({error})")
+            came.extend(self._decoder.feed(data))
         except frames.FrameError as error:
-            self.kill_soon(f"worker was ended: it broke the protocol ({error})")
+            fault = error
+        self._on_frames(came)
+        if fault is not None and not self._killed:
+            self._on_fault(fault)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give a guest that closed its descriptor a moment to end, then end it."""
-        del exc
         self._transport = None
+        while exc is not None and self._take_unread():
+            pass  # a call could not be written: what the guest has answered before it ended still counts
         if self._dead:
             self._finish()
         elif not self._killed:
@@ -333,6 +377,13 @@ class Worker(asyncio.Protocol):
         except TimeoutError:
             raise WorkerEndedError(f"worker did not {what} within {seconds:g} s{self._last_words()}") from None
 
+    def _greeted(self, ready: Frame) -> None:
+        """Take down what a guest says of itself."""
+        with contextlib.suppress(ValueError, AttributeError):
+            self.reads_ahead = orjson.loads(ready.head).get("read_ahead") is True
+        if self.reads_ahead:
+            self._capture.owned = self._owned_bytes
+
     def _enter(self) -> None:
         try:
             self._cell = self._child.enter()
@@ -352,6 +403,29 @@ class Worker(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
+    def _on_frames(self, came: list[Frame]) -> None:
+        """Take frames that came together."""
+        answers = sum(each.type in _LAST for each in came) if self._ahead else 0
+        if answers > 1 and self._cell is not None:
+            self._together, self._together_us = answers, self._cell.cpu_us()
+        for at, each in enumerate(came):
+            self._on_frame(each)
+            if self._killed:
+                self._unread = came[at + 1 :]
+                break
+        self._together, self._together_us = 1, 0
+
+    def _on_fault(self, error: frames.FrameError) -> None:
+        """End the worker for bytes that are no frame, or one that is too large."""
+        if isinstance(error, frames.FrameTooLargeError):
+            self.too_large = error.type in _ANSWERS
+            self._owed = max(error.length - self._decoder.pending, 0)
+            self._broke_protocol = not self._owed
+            self.kill_soon(f"worker was ended: its answer is too large ({error})")
+        else:
+            self._broke_protocol = True
+            self.kill_soon(f"worker was ended: it broke the protocol ({error})")
+
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.type
         if kind == _ANSWER and frame.call == self._call and self.stage is _RUNNING and not frame.flags & BACKGROUND:
@@ -359,24 +433,86 @@ class Worker(asyncio.Protocol):
             self.stage = _NONE
             self._account()
             self._call = 0
-            if self.crowded:
+            if self.crowded and not self._ahead:
                 self.kill_soon()
-            self._on_frame_of_call(frame, self._capture.take())
+            self._on_frame_of_call(frame, self._printed(frame))
         elif self._call and frame.call == self._call and self._in_turn(frame):
             last = self.stage is Stage.NONE
             if last:
                 self._account()
                 self._call = 0
-                if self.crowded:
+                if self.crowded and not self._ahead:
                     self.kill_soon()
-            self._on_frame_of_call(frame, self._capture.take() if last else NO_OUTPUT)
+            self._on_frame_of_call(frame, self._printed(frame) if last else NO_OUTPUT)
         elif self._expected and (kind == self._expected or (kind == _ERROR and self._expected == _LOADED)):
             self._expected = 0
             if not self._reply.done():
                 self._reply.set_result(frame)
         else:
             kind_name = FrameType(kind).name
+            self._broke_protocol = True
             self.kill_soon(f"worker was ended: it sent {kind_name} for call {frame.call}, which nobody asked for")
+
+    def _printed(self, frame: Frame) -> Output:
+        """Return what was printed during the call that this frame ends; let a guest that waits for that go on."""
+        if not self.reads_ahead:
+            return self._capture.take()
+        if not frame.flags & PRINTED:
+            return self._capture.take(read=False)
+        output = self._capture.take()
+        if self._ahead:
+            self._write(frames.encode(Frame(int(FrameType.CREDIT), call=frame.call)))
+        return output
+
+    def _owned_bytes(self, fd: int) -> int:
+        """Return how much of what lies in a pipe the present call has printed for certain.
+
+        The guest goes on with the next call by itself when nothing lies there. So what lies there while no answer is under way
+        is the present call's, whatever happens afterwards.
+        """
+        while self._ahead and not self._killed:
+            size = unread_bytes(fd)
+            if not self._take_unread():
+                return size
+        return sys.maxsize
+
+    def _take_unread(self) -> bool:
+        """Take what lies in the socket, before the event loop comes to it; return whether there was something."""
+        data = self._read_socket()
+        if data:
+            self.data_received(data)
+        return bool(data)
+
+    def _read_socket(self) -> bytes:
+        try:
+            return self._socket.recv(_READ_BYTES) if self._socket is not None else b""
+        except OSError:
+            return b""
+
+    def _keep(self, data: bytes) -> None:
+        """Take down what a worker had sent when it was killed."""
+        if self._owed:
+            self._owed = max(self._owed - len(data), 0)
+            self._broke_protocol = not self._owed
+        elif self._ahead and not self._broke_protocol:
+            self._late += data
+
+    def _count_begun(self) -> None:
+        """Find out which of the calls that were sent ahead had begun: the last frame of the one before tells."""
+        while data := self._read_socket():
+            self._keep(data)
+        left = self._unread
+        try:
+            left.extend(self._decoder.feed(bytes(self._late)) if self._late else ())
+        except frames.FrameError:
+            self._broke_protocol = True
+        for each in left:
+            if self._broke_protocol or self.begun == len(self._ahead):
+                break
+            before = self._ahead[self.begun - 1] if self.begun else self._call
+            self.begun += each.call == before and each.type in _LAST and not each.flags & BACKGROUND
+        if self._broke_protocol:
+            self.begun = len(self._ahead)
 
     def _in_turn(self, frame: Frame) -> bool:
         """Return whether a frame may come now, and go on to the stage that it leads to."""
@@ -402,7 +538,11 @@ class Worker(asyncio.Protocol):
         """Take down what the call has used."""
         cell = self._cell
         if cell is not None:
-            self.cpu_us = used = max(cell.cpu_us() - self.call_cpu_started_us, 0)
+            used = max((self._together_us or cell.cpu_us()) - self.call_cpu_started_us, 0)
+            if self._together > 1:
+                used //= self._together
+                self._together -= 1
+            self.cpu_us = used
             self._unmeasured_us += used
             if self._unmeasured_us >= _MEASURE_US or not self.memory_kib:
                 self._unmeasured_us = 0
@@ -421,6 +561,8 @@ class Worker(asyncio.Protocol):
     def _finish(self) -> None:
         if self._gone.done():
             return
+        if self._ahead:
+            self._count_begun()
         if self._cell is not None:
             self.broken = self.broken or self._cell.verdict()
             self._cell.close()

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from services.executor.growth import Growth
+from services.executor.pace import Pace
 
 
 class State(StrEnum):
@@ -83,7 +84,9 @@ class Version:
         "idle",
         "key",
         "limit",
+        "pace",
         "retired",
+        "shrunk_at",
         "slots",
         "starting",
         "terms",
@@ -103,7 +106,9 @@ class Version:
         """The last one used comes last."""
         self.waiting: deque[Call] = deque()
         self.growth = Growth()
+        self.pace = Pace()
         self.retired = False
+        self.shrunk_at = 0.0
         self.used_at = 0.0
         self.worker_bytes = 0
         """What a worker is reckoned to use."""
@@ -112,7 +117,7 @@ class Version:
 class Slot:
     """A worker's place."""
 
-    __slots__ = ("call", "idle_since", "number", "pool", "ready_at", "reserved", "since", "state")
+    __slots__ = ("ahead", "call", "depth", "idle_since", "number", "pool", "ready_at", "reserved", "since", "state")
 
     def __init__(self, pool: Version, number: int, now: float) -> None:
         self.pool = pool
@@ -126,6 +131,10 @@ class Slot:
         self.reserved = pool.worker_bytes
         """Reserved for it."""
         self.call: Call | None = None
+        self.ahead: deque[Call] = deque()
+        """Calls that its worker has got and will begin one after the other, each when the one before it is answered."""
+        self.depth = 0
+        """How many these may be."""
 
     @property
     def version(self) -> Hashable:
@@ -142,6 +151,14 @@ class Effects[C: Call](Protocol):
 
     def run(self, call: C, slot: Slot) -> None:
         """Hand a call to the slot's worker; later tell `answered` or `ended`."""
+        ...
+
+    def run_ahead(self, call: C, slot: Slot) -> None:
+        """Hand a call to the slot's worker, to be begun when those that it has are answered; `begin` tells."""
+        ...
+
+    def begin(self, call: C, slot: Slot) -> None:
+        """The call before this one has its answer, so that it runs; later tell `answered` or `ended`."""
         ...
 
     def stop(self, slot: Slot) -> None:

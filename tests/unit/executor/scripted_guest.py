@@ -152,8 +152,8 @@ def main() -> None:  # noqa: C901  a list of tricks
     if script == "garbage":
         peer.sendall(b"hello, I am a guest\n" * 10)
         time.sleep(1000)
-    peer.sendall(frame(READY))
     warmed: list[bytes] = []
+    peer.sendall(frame(READY, head=b'{"read_ahead": true}' if script == "reads-ahead" else b""))
     while True:
         kind, call, _, head, body = read(peer)
         if kind == CALL:

@@ -1,19 +1,23 @@
 """The pool: its rules one by one, and its invariants under whatever may happen."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.executor.growth import LATE_SECONDS, PATIENCE_SECONDS
-from services.executor.pool import TURN_SECONDS, Pool
+from services.executor.pace import LONG_SECONDS, PAUSE_SECONDS
+from services.executor.pool import SHRINK_SECONDS, TURN_SECONDS, Pool
 from services.executor.slots import Call, Limits, Refusal, Slot, State, Terms
 
 MAX_WORKERS = 4
 MAX_WAITING = 12
 MEMORY = 100
 VERSION_LIMIT = 3
+DEPTH = 3
 
 
 @dataclass
@@ -22,6 +26,7 @@ class Recorder:
 
     started: list[Slot] = field(default_factory=list[Slot])
     running: dict[int, Call] = field(default_factory=dict[int, Call])
+    ahead: dict[int, list[Call]] = field(default_factory=lambda: defaultdict[int, list[Call]](list))
     stopped: list[Slot] = field(default_factory=list[Slot])
     refused: list[tuple[Call, Refusal]] = field(default_factory=list[tuple[Call, Refusal]])
 
@@ -31,6 +36,16 @@ class Recorder:
     def run(self, call: Call, slot: Slot) -> None:
         assert slot.number not in self.running
         assert call.version == slot.version
+        self.running[slot.number] = call
+
+    def run_ahead(self, call: Call, slot: Slot) -> None:
+        assert slot.number in self.running
+        assert call.version == slot.version
+        self.ahead[slot.number].append(call)
+
+    def begin(self, call: Call, slot: Slot) -> None:
+        assert slot.number not in self.running
+        assert call is self.ahead[slot.number].pop(0)
         self.running[slot.number] = call
 
     def stop(self, slot: Slot) -> None:
@@ -390,6 +405,143 @@ def test_pool_keeps_idle_workers_as_long_as_their_version_says() -> None:
     assert effects.stopped == effects.started
 
 
+def short(pool: Pool[Call], effects: Recorder, *, depth: int = DEPTH) -> Slot:
+    """Let a version have one idle worker that reads ahead and is known for short calls that compute."""
+    pool.submit(call(), 0.0)
+    slot = effects.started[-1]
+    pool.ready(slot, 0.0, depth=depth)
+    done(pool, effects, slot)
+    for _ in range(30):
+        pool.submit(call(), 0.0)
+        done(pool, effects, slot)
+    return slot
+
+
+def done(pool: Pool[Call], effects: Recorder, slot: Slot, now: float = 0.0, *, used_us: int = 50, alone: bool = False) -> Call:
+    """Let the call of a slot have an answer that took no time but the processor's."""
+    answered = effects.running.pop(slot.number)
+    pool.answered(slot, now, waited=False, used_us=used_us, alone=alone)
+    return answered
+
+
+def test_pool_sends_calls_ahead_in_order_when_they_are_short_and_no_worker_is_idle() -> None:
+    pool, effects = make(max_computing=1)
+    slot = short(pool, effects)
+    mine = [call() for _ in range(6)]
+    for each in mine:
+        pool.submit(each, 0.0)
+    assert done(pool, effects, slot) is mine[0]
+    assert effects.running[slot.number] is mine[1]
+    assert effects.ahead[slot.number] == mine[2:5]
+    assert [done(pool, effects, slot) for _ in range(5)] == mine[1:]
+    assert pool.unfinished == 0
+    assert pool.idle == 1
+
+
+def test_pool_sends_a_worker_no_more_ahead_than_its_share() -> None:
+    pool, effects = make(max_computing=2)
+    first = short(pool, effects)
+    pool.warm("a", 0.0, Terms(floor=2))
+    pool.ready(effects.started[1], 0.0, depth=DEPTH)
+    for _ in range(5):
+        pool.submit(call(), 0.0)
+    done(pool, effects, first)
+    assert len(effects.ahead[first.number]) == 1
+
+
+def test_pool_gives_up_workers_one_by_one_when_there_are_more_than_make_use_of_the_cores() -> None:
+    pool, effects = make(max_computing=2)
+    pool.warm("a", 0.0, Terms(floor=4))
+    for slot in effects.started:
+        pool.ready(slot, 0.0)
+    for turn in range(100):
+        now = turn * SHRINK_SECONDS / 4
+        idle = [each for each in effects.started if each.state is State.IDLE]
+        for _ in idle:
+            pool.submit(call(), now)
+        for slot in idle:
+            done(pool, effects, slot, now)
+        assert len(effects.stopped) <= 1 + turn // 4
+    assert len(effects.stopped) == 2
+
+
+def test_pool_gives_a_call_to_an_idle_worker_rather_than_behind_another() -> None:
+    pool, effects = make(max_computing=2)
+    first = short(pool, effects)
+    pool.warm("a", 0.0, Terms(floor=2))
+    pool.ready(effects.started[1], 0.0, depth=DEPTH)
+    pool.submit(call(), 0.0)
+    pool.submit(call(), 0.0)
+    assert len(effects.running) == 2
+    assert not effects.ahead[first.number]
+
+
+@pytest.mark.parametrize("why", ["printed", "long", "waits", "streams"])
+def test_pool_sends_none_ahead_when_a_call_has_to_be_alone(why: str) -> None:
+    pool, effects = make(max_computing=1)
+    slot = short(pool, effects)
+    for _ in range(5):
+        pool.submit(call(), 0.0)
+    if why == "printed":
+        done(pool, effects, slot, alone=True)
+    elif why == "long":
+        done(pool, effects, slot, used_us=round(LONG_SECONDS * 1e6))
+    elif why == "waits":
+        answer(pool, effects, slot, 0.0)
+    else:
+        pool.takes_long(slot, 0.0)
+        done(pool, effects, slot)
+    assert not effects.ahead[slot.number]
+
+
+def test_pool_sends_none_ahead_when_what_they_take_is_more_than_waking() -> None:
+    pool, effects = make(max_computing=1)
+    slot = short(pool, effects)
+    for _ in range(30):
+        pool.submit(call(), 0.0)
+        done(pool, effects, slot, used_us=900)
+    for _ in range(5):
+        pool.submit(call(), 0.0)
+    done(pool, effects, slot)
+    assert not effects.ahead[slot.number]
+
+
+def test_pool_sends_calls_ahead_again_when_the_last_that_was_alone_is_long_ago() -> None:
+    pool, effects = make(max_computing=1)
+    slot = short(pool, effects)
+    pool.takes_long(slot, 0.0)
+    for _ in range(5):
+        pool.submit(call(), PAUSE_SECONDS)
+    done(pool, effects, slot, PAUSE_SECONDS)
+    assert effects.ahead[slot.number]
+
+
+def test_pool_sends_none_ahead_while_another_version_stands_in_line() -> None:
+    pool, effects = make(max_workers=1)
+    slot = short(pool, effects)
+    for _ in range(5):
+        pool.submit(call(), 0.0)
+    pool.submit(call("b"), 0.0)
+    done(pool, effects, slot)
+    assert not effects.ahead[slot.number]
+
+
+def test_pool_runs_calls_elsewhere_and_first_when_the_worker_that_had_them_ahead_ends() -> None:
+    pool, effects = make(max_computing=1)
+    slot = short(pool, effects)
+    mine = [call() for _ in range(7)]
+    for each in mine:
+        pool.submit(each, 0.0)
+    done(pool, effects, slot)
+    assert effects.ahead[slot.number] == mine[2:5]
+    effects.running.pop(slot.number)
+    pool.ended(slot, 0.0, again=mine[3:5])
+    assert list(pool.waiting_calls()) == mine[3:]
+    other = effects.started[-1]
+    pool.ready(other, 0.1)
+    assert effects.running[other.number] is mine[3]
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Random calls, answers, crashes, failures, cancellations, deadlines, evictions, sizes, and short memory."""
 
@@ -399,6 +551,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool, self.effects = make(
             max_waiting=MAX_WAITING, max_waiting_per_version=8, max_starting=2, max_computing=2, memory_bytes=MEMORY
         )
+        self.requeued = 0
         self.submitted: list[Call] = []
         self.done: list[Call] = []
 
@@ -447,7 +600,10 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.starting())
     @rule(data=st.data())
     def worker_gets_ready(self, data: st.DataObject) -> None:
-        self.pool.ready(data.draw(st.sampled_from(self.starting())), self.now)
+        slot = data.draw(st.sampled_from(self.starting()))
+        depth = data.draw(st.sampled_from([0, DEPTH]))
+        slot.pool.growth.waits = 0.0 if depth else slot.pool.growth.waits  # as after many calls that only computed
+        self.pool.ready(slot, self.now, depth=depth)
 
     @precondition(lambda self: self.starting())
     @rule(data=st.data())
@@ -457,11 +613,17 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.ended(slot, self.now)
 
     @precondition(lambda self: self.effects.running)
-    @rule(data=st.data(), waited=st.booleans(), size=st.sampled_from([0, 5, 30, 80]))
-    def call_is_answered(self, data: st.DataObject, *, waited: bool, size: int) -> None:
+    @rule(
+        data=st.data(),
+        waited=st.sampled_from([False, False, False, True]),
+        size=st.sampled_from([0, 5, 30, 80]),
+        used=st.sampled_from([50, 50, 50, 10_000]),
+        alone=st.sampled_from([False, False, False, True]),
+    )
+    def call_is_answered(self, data: st.DataObject, *, waited: bool, size: int, used: int, alone: bool) -> None:
         slot = data.draw(st.sampled_from([each for each in self.effects.started if each.number in self.effects.running]))
         self.finish(slot)
-        self.pool.answered(slot, self.now, waited=waited, used_bytes=size)
+        self.pool.answered(slot, self.now, waited=waited, used_bytes=size, used_us=used, alone=alone)
 
     @precondition(lambda self: any(slot.state in (State.BUSY, State.IDLE) for slot in self.effects.started))
     @rule(data=st.data())
@@ -470,7 +632,11 @@ class PoolMachine(RuleBasedStateMachine):
         slot = data.draw(st.sampled_from(alive))
         if slot.state is State.BUSY:
             self.finish(slot)
-        self.pool.ended(slot, self.now)
+        sent = self.effects.ahead.pop(slot.number, [])
+        begun = data.draw(st.integers(0, len(sent)))
+        self.done += sent[:begun]
+        self.requeued += len(sent) - begun
+        self.pool.ended(slot, self.now, again=sent[begun:])
         self.effects.started.remove(slot)
 
     @precondition(lambda self: self.effects.stopped)
@@ -494,7 +660,13 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def workers_stay_within_the_limits(self) -> None:
         assert self.pool.workers <= MAX_WORKERS
-        assert self.pool.waiting <= MAX_WAITING
+        assert self.pool.waiting <= MAX_WAITING + self.requeued
+        assert all(len(sent) <= DEPTH for sent in self.effects.ahead.values())
+        assert self.pool.ahead == sum(len(sent) for sent in self.effects.ahead.values())
+
+    @invariant()
+    def calls_are_ahead_only_of_workers_that_run_one(self) -> None:
+        assert {number for number, sent in self.effects.ahead.items() if sent} <= set(self.effects.running)
 
     @invariant()
     def reserved_memory_is_what_the_slots_reserve(self) -> None:
@@ -518,6 +690,7 @@ class PoolMachine(RuleBasedStateMachine):
     def every_call_is_in_one_place(self) -> None:
         places = [*self.done, *(each for each, _ in self.effects.refused), *self.effects.running.values()]
         places += self.pool.waiting_calls()
+        places += [each for sent in self.effects.ahead.values() for each in sent]
         assert sorted(map(id, places)) == sorted(map(id, self.submitted))
 
     @invariant()

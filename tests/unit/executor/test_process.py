@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,9 @@ from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
 from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import WINDOW, FrameType
-from services.executor.output import KEPT_BYTES
-from services.executor.process import Stage, WorkerEndedError
+from services.executor.frames import WINDOW, Frame, FrameType
+from services.executor.output import KEPT_BYTES, Output
+from services.executor.process import Stage, Worker, WorkerEndedError
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.choice import probe
 from services.executor.sandbox.process import ProcessSandbox
@@ -149,6 +149,70 @@ async def test_worker_is_busy_while_the_handler_goes_on_after_its_answer(caller:
     assert caller.worker.busy
     await eventually(lambda: not caller.worker.busy, within=PATIENCE)
     assert caller.answers[-1][0].type == FrameType.END
+
+
+@contextlib.asynccontextmanager
+async def reading_ahead(sandbox: Sandbox, code: Path, *bodies: bytes) -> AsyncGenerator[tuple[Worker, list[Frame]]]:
+    """Yield a worker that was sent these calls, numbered from 1, and where its frames are noted."""
+    worker = await start(code, script="reads-ahead", sandbox=sandbox)
+    await worker.assign(b"{}", limits=Limits(), seconds=PATIENCE)
+    came: list[Frame] = []
+
+    def on_frame(frame: Frame, output: Output) -> None:
+        del output
+        came.append(frame)
+        if len(came) < len(bodies):
+            worker.begin()
+
+    worker.serve(on_frame=on_frame, on_end=lambda _: None)
+    worker.call(1, b"", bodies[0])
+    for number, body in enumerate(bodies[1:], start=2):
+        worker.call_ahead(number, b"", body)
+    try:
+        yield worker, came
+    finally:
+        await worker.kill()
+
+
+async def test_worker_answers_calls_that_were_sent_ahead_in_order(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with reading_ahead(sandbox, tmp_path, b"burn 0.05", b"b", b"c") as (worker, came):
+        await eventually(lambda: len(came) == 3)
+        assert [each.body for each in came] == [b"burn 0.05", b"b", b"c"]
+        assert not worker.busy
+
+
+@pytest.mark.parametrize(
+    ("bodies", "begun"),
+    [
+        pytest.param((b"hang", b"b", b"c"), 0, id="the first hangs"),
+        pytest.param((b"exit 3", b"b", b"c"), 0, id="the first crashes"),
+        pytest.param((b"garbage", b"b", b"c"), 2, id="the first breaks the protocol"),
+    ],
+)
+async def test_worker_tells_how_many_calls_it_had_begun_when_it_ends(
+    sandbox: Sandbox, tmp_path: Path, bodies: tuple[bytes, ...], begun: int
+) -> None:
+    async with reading_ahead(sandbox, tmp_path, *bodies) as (worker, came):
+        if bodies[0] == b"hang":
+            worker.kill_soon()
+        await eventually(lambda: worker.ended)
+        assert not came
+        assert worker.begun == begun
+
+
+async def test_calls_count_as_begun_when_the_answers_before_them_lay_unread_as_the_worker_was_killed(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    bodies = (b"a", b"b", b"child %s" % bytes(tmp_path / "pid"), b"d")
+    async with reading_ahead(sandbox, tmp_path, *bodies) as (worker, came):
+        children = Path(f"/proc/{worker.cell.pid}/task/{worker.cell.pid}/children")
+        deadline = time.monotonic() + PATIENCE
+        while not children.read_text() and time.monotonic() < deadline:  # noqa: ASYNC240  see below
+            time.sleep(0.001)  # noqa: ASYNC251  if the loop turned, it would read the answers
+        worker.kill_soon()
+        await eventually(lambda: worker.ended)
+        assert not came
+        assert worker.begun == 2
 
 
 async def test_worker_is_killed_when_it_answers_twice(caller: Caller) -> None:

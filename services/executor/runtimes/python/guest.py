@@ -17,7 +17,7 @@ def main() -> None:
 
     link = channel.Channel(descriptor)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     version = sys.version.partition(" ")[0]
-    ready = f'{{"protocol":1,"runtime":"python","version":"{version}"}}'
+    ready = f'{{"protocol":1,"runtime":"python","version":"{version}","read_ahead":true}}'
     link.send(channel.READY, 0, 0, ready.encode())  # pyright: ignore[reportUnknownMemberType]
     from fnbus_guest import serving  # pyright: ignore[reportMissingImports]
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import posix  # what `os` is made of: a worker is ready before it has imported that
 from _struct import Struct  # the C module alone; `struct` is a file more to open at each start
 
-type Frame = tuple[int, int, int, bytes, bytes]
-"""Type, call id, status, head and body of what came from the executor."""
+type Frame = tuple[int, int, int, bytes, bytes, int]
+"""Type, call id, status, head, body and flags of what came from the executor."""
 
 READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT, WARM = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 COMPUTED = 0x01
 """Flag of an answer: the call never gave its processor away."""
 BACKGROUND = 0x02
 """Flag of an answer: the call goes on, one more END tells when it is done."""
+PRINTED = 0x04
+"""Flag of an answer: what the function has printed lies unread."""
+AHEAD = 0x08
+"""Flag of a call: it was sent before the one before it was answered."""
 WINDOW = 8
 """Chunks of one answer that need no credit."""
 CHUNK_BYTES = 64 * 1024
@@ -46,6 +50,8 @@ class Channel:
     def _leave(self) -> None:
         posix.close(self._descriptor)
         self._descriptor = -1
+        self._rest = b""
+        self._kept.clear()
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop that waits for it."""
@@ -73,6 +79,19 @@ class Channel:
         self._kept.append(frame)
         return 0
 
+    def wait_read(self, call: int) -> None:
+        """Wait until the executor has read what was printed during a call that has ended.
+
+        Raises:
+            Gone: the executor has closed its end.
+        """
+        while (frame := self._next()) is not None:
+            if frame[0] != CREDIT:
+                self._kept.append(frame)
+            elif frame[1] == call:
+                return
+        raise Gone
+
     def has_frame(self) -> bool:
         """Whether a frame, or the beginning of one, has been read already, so that the descriptor does not tell of it."""
         return bool(self._rest)
@@ -87,9 +106,9 @@ class Channel:
             data = whole
         else:
             self._rest = b""
-        _, kind, _, status, call, head, _, _ = _HEADER.unpack_from(data)
+        _, kind, flags, status, call, head, _, _ = _HEADER.unpack_from(data)
         body_at = 24 + head
-        return kind, call, status, bytes(data[24:body_at]), bytes(data[body_at:])
+        return kind, call, status, bytes(data[24:body_at]), bytes(data[body_at:]), flags
 
     def _gather(self, data: bytearray) -> bytearray | None:
         """Read on until `data` holds a whole frame; keep what is more than one for the next time."""

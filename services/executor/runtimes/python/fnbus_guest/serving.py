@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
 from resource import RUSAGE_SELF, getrusage
 
 from . import channel as frames  # noqa: TID252  see the package's docstring
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from asyncio import Future
     from typing import Any
 
+_UNREAD = 0x541B
+"""FIONREAD; the module that names it is an import more."""
+_NONE_UNREAD = bytes(4)
+_OWN_DESCRIPTORS = 200
+"""Copies of the output's descriptors get numbers from here on."""
 _INVALID = b'{"error":"invalid runtime response"}'
 
 
@@ -31,6 +37,13 @@ class Guest:
         self._root = ""
         self._handler: styles.Handler | None = None
         self._loop = EventLoop()
+        self._unread = 0
+        """The last call, when what it printed lay unread at its end."""
+        self._outputs: tuple[int, ...] | None = None
+        try:  # noqa: SIM105  `contextlib` costs an import
+            self._outputs = tuple(fcntl(fd, F_DUPFD_CLOEXEC, _OWN_DESCRIPTORS) for fd in (1, 2))
+        except OSError:
+            pass
 
     def serve(self) -> None:
         """Answer frames until there are no more.
@@ -41,8 +54,11 @@ class Guest:
         channel = self._channel
         self._settle()
         while (frame := channel.receive()) is not None:
-            kind, call, _, head, body = frame
+            kind, call, _, head, body, flags = frame
             if kind == frames.CALL:
+                if self._unread and flags & frames.AHEAD:
+                    channel.wait_read(self._unread)
+                self._unread = 0
                 self._call(call, head, body)
             elif kind == frames.LOAD:
                 self._load(loads(head))
@@ -164,7 +180,22 @@ class Guest:
         failures.flush()
         if getrusage(RUSAGE_SELF).ru_nvcsw == waited:
             flags |= frames.COMPUTED
+        if self._has_printed():
+            flags |= frames.PRINTED
+            self._unread = call
+        else:
+            self._unread = 0
         self._channel.send(kind, call, status, head, body, flags)
+
+    def _has_printed(self) -> bool:
+        """Whether something lies in the output's pipes; also when that cannot be told."""
+        if self._outputs is None:
+            return True
+        out, err = self._outputs
+        try:
+            return ioctl(out, _UNREAD, _NONE_UNREAD) != _NONE_UNREAD or ioctl(err, _UNREAD, _NONE_UNREAD) != _NONE_UNREAD
+        except OSError:
+            return True
 
 
 def main(channel: frames.Channel) -> None:
