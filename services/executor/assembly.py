@@ -38,7 +38,7 @@ from services.executor.watchdog import Watchdog
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
-_CORES_COMPUTING = 2
+_CORES_COMPUTING = 4
 """Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
 _MOST_SPARES = 48
 _SPARE_PART = 8

@@ -46,6 +46,8 @@ _READ_BYTES = 65536
 _LAST_WORDS_SECONDS = 0.25
 """How long a guest that closed its descriptor may take to end by itself, so that its exit code can be told."""
 _TOLD_BYTES = 2000
+_CROWDING_US = 2000
+"""A call that computed for less has not started as many processes as it may, which takes longer than this to look at, too."""
 _MEASURE_US = 500
 """Processor time between two looks at the memory: it takes time to fill, and looking costs as much as a short call."""
 
@@ -548,6 +550,7 @@ class Worker(asyncio.Protocol):
                 self._unmeasured_us = 0
                 self.memory_kib = cell.memory_kib()
                 self.peak_kib = max(self.peak_kib, self.memory_kib)
+            if used >= _CROWDING_US:
                 self.crowded = cell.crowded()
 
     def _died(self) -> None:
