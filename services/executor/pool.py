@@ -152,6 +152,7 @@ class Pool[C: Call]:
         if version.waiting:
             version.waiting[0].cold_seconds = min(cold, now - version.waiting[0].queued_at)
         self._release(slot, now)
+        self._fit()
 
     def failed(self, slot: Slot, now: float) -> list[C]:
         """The slot's worker could not be started; return the calls that have to be answered with that.
@@ -198,8 +199,7 @@ class Pool[C: Call]:
             self._release(slot, now)
         if version.waiting and slot.state is State.BUSY:
             self._send_ahead(slot, now)
-        while self._idle and self.reserved - self._ending_bytes > self._limits.memory_bytes:
-            self._stop(next(iter(self._idle.values())))
+        self._fit()
         if self._line:
             self._serve_line(now)
 
@@ -353,6 +353,11 @@ class Pool[C: Call]:
             slot.idle_since = now
             version.idle.append(slot)
             self._idle[slot.number] = slot
+
+    def _fit(self) -> None:
+        """End idle slots, those that were not used for longest first, until what is reserved is there."""
+        while self._idle and self.reserved - self._ending_bytes > self._limits.memory_bytes:
+            self._stop(next(iter(self._idle.values())))
 
     def _is_last(self, version: Version) -> bool:
         """Return whether a free slot's version, or the pool, needs none any more."""

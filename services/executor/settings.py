@@ -56,7 +56,7 @@ class ExecutorSettings(ServiceSettings):
     build_scripts: bool = False
     """Whether packages may run programs of their own while they are installed, and be built from source."""
     fenced_ports: Ports = ()
-    """The only ports of this machine that functions do not reach, as `4222,8080`; empty: none is reached. Set by `fnbus dev`."""
+    """The ports of this machine that functions do not reach, as `4222,8080`; empty: all of them. Set by `fnbus dev`."""
     build_local: bool = False
     """Whether builds reach this machine's own addresses; they do when the tools' settings name one (`http://localhost:…`)."""
 

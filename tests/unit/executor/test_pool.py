@@ -476,6 +476,21 @@ def test_pool_gives_a_call_to_an_idle_worker_rather_than_behind_another() -> Non
     assert not effects.ahead[first.number]
 
 
+def test_pool_keeps_no_worker_idle_that_got_ready_when_there_was_too_little_memory() -> None:
+    pool, effects = make(memory_bytes=100)
+    busy = warm(pool, effects, "a", now=0.0, run_seconds=0.1)
+    left = call("b")
+    pool.submit(left, 1.0, Terms(worker_bytes=40))
+    late = effects.started[-1]
+    pool.cancel(left, 1.0)
+    pool.submit(call("a"), 1.0)
+    effects.running.pop(busy.number)
+    pool.submit(call("a"), 1.0)  # it waits, so that the slot goes on
+    pool.answered(busy, 1.1, used_bytes=90)
+    pool.ready(late, 1.2)
+    assert late.state is State.ENDING
+
+
 @pytest.mark.parametrize("why", ["printed", "long", "waits", "streams"])
 def test_pool_sends_none_ahead_when_a_call_has_to_be_alone(why: str) -> None:
     pool, effects = make(max_computing=1)
@@ -726,4 +741,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestPoolMachine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
