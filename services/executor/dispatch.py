@@ -372,7 +372,9 @@ class Dispatch:
     def _lost(self, run: Run, worker: Worker, text: str, output: Output) -> None:
         """Answer a run that its worker will not answer any more."""
         if run.result is not None:
-            result = run.result._replace(output=output)
+            # The caller has its answer; the record says that what was to go on after it did not.
+            why = run.verdict.message if run.verdict is not None else text
+            result = run.result._replace(output=output, error=f"what went on after the answer was cut short: {why}")
         elif run.verdict is not None:
             result = runs.of_verdict(run.verdict, output)
         elif worker.too_large:

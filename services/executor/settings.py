@@ -11,6 +11,8 @@ from libs.settings import ServiceSettings
 
 _MIB = 1024 * 1024
 _MOST_WORKERS = 512
+_CONTAINER_BOUNDS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""A container finds its own control group there, by version 2 and 1."""
 _SHARE = 0.8
 """Of the memory that is free when the executor starts, what its workers may use."""
 
@@ -72,9 +74,21 @@ def memory_budget(chosen: ExecutorSettings) -> int:
 
 
 def _available_bytes() -> int:
-    """Return how much memory could be used without swapping: on Linux that counts what the page cache would give back."""
+    """Return how much memory could be used without swapping: on Linux that counts what the page cache would give back.
+
+    In a container it is no more than the container may have.
+    """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(free, *(_number(path) or free for path in _CONTAINER_BOUNDS))
+
+
+def _number(path: Path) -> int:
+    """Return the number in a file; 0 when there is none (`max`: no bound)."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0

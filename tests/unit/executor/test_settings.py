@@ -1,8 +1,11 @@
 """What an executor is told in its environment."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from services.executor import settings
 from services.executor.settings import ExecutorSettings
 
 
@@ -16,3 +19,14 @@ def test_fenced_ports_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("FNBUS_FENCED_PORTS", text)
     with pytest.raises(ValidationError, match="fenced_ports"):
         ExecutorSettings()
+
+
+@pytest.mark.parametrize(("bound", "expected"), [("1000000", 800_000), ("max", None), ("9223372036854771712", None)])
+def test_workers_have_no_more_memory_than_their_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, expected: int | None
+) -> None:
+    unbounded = settings.memory_budget(ExecutorSettings())
+    (tmp_path / "bound").write_text(f"{bound}\n")
+    monkeypatch.setattr(settings, "_CONTAINER_BOUNDS", (tmp_path / "bound",))
+    found = settings.memory_budget(ExecutorSettings())
+    assert found == expected if expected else found > unbounded // 2
