@@ -9,8 +9,8 @@ Both sides speak frames over one stream socket. All numbers are unsigned, big-en
     6       2     status: HTTP status of ANSWER, START and ERROR, else 0
     8       4     call id, chosen by the executor; 0 for READY, LOAD and LOADED
     12      4     head length
-    16      4     CPU time the call used, microseconds (ANSWER, ERROR, END)
-    20      4     largest resident size of the guest, KiB (ANSWER, ERROR, END)
+    16      4     CPU time the call used, microseconds (ANSWER, ERROR, END), as the guest has it: not relied upon
+    20      4     largest resident size of the guest, KiB (ANSWER, ERROR, END), likewise
     24      ...   head (JSON, UTF-8), then body (raw bytes)
 
 A short answer is one frame (ANSWER). A streamed one is START (its body is the first piece, or empty), any number of CHUNK, and
