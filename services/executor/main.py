@@ -22,7 +22,7 @@ from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes import installed
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.choice import choose
-from services.executor.settings import ExecutorSettings, worker_limit
+from services.executor.settings import ExecutorSettings, fenced, worker_limit
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     _allow_open_files()
     state = (chosen.data_dir / "executor").absolute()
-    sandbox = await choose(chosen.isolation, state=state, fenced_ports=chosen.fenced_ports)
+    sandbox = await choose(chosen.isolation, state=state, fenced_ports=fenced(chosen))
     service.stack.callback(sandbox.close)
     runtimes = await present(installed.runtimes())
     tracer = tracing.connect(service="executor", endpoint=chosen.otlp_endpoint, replica=name)

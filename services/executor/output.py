@@ -96,7 +96,7 @@ class _Stream:
         if room:
             self.kept += piece[:room]
             self._mark(now)
-        self.cut = self.cut or len(piece) > room
+        self.cut = self.cut or len(piece) >= room  # what fills it is not likely to be all there was
         if tap is not None:
             tap.take(self.name, piece, now)
         return len(piece) == most

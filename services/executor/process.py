@@ -351,9 +351,7 @@ class Worker(asyncio.Protocol):
         if self._dead:
             self._finish()
         elif not self._killed:
-            # Who waits for it may want to know its exit code; an idle one is not to be given a call meanwhile.
-            seconds = _LAST_WORDS_SECONDS if self._call or self._expected else 0.0
-            self._loop.call_later(seconds, self.kill_soon, "worker was ended: it closed its connection")
+            self._loop.call_later(_LAST_WORDS_SECONDS, self.kill_soon, "worker was ended: it closed its connection")
 
     # end of asyncio.Protocol
 

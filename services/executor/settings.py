@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -11,6 +12,8 @@ from libs.settings import ServiceSettings
 
 _MIB = 1024 * 1024
 _MOST_WORKERS = 512
+_BUS_PORT = 4222
+"""NATS's own, where an address names none."""
 _CONTAINER_BOUNDS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """A container finds its own control group there, by version 2 and 1."""
 _SHARE = 0.8
@@ -57,8 +60,10 @@ class ExecutorSettings(ServiceSettings):
     """How many builds run at the same time; more wait."""
     build_scripts: bool = False
     """Whether packages may run programs of their own while they are installed, and be built from source."""
+    fence: Literal["platform", "machine"] = "platform"
+    """What functions with network do not reach of this machine: the platform's own ports, or none of its ports at all."""
     fenced_ports: Ports = ()
-    """The ports of this machine that functions do not reach, as `4222,8080`; empty: all of them. Set by `fnbus dev`."""
+    """Ports of the platform on this machine besides the bus and this executor's, as `8080,27017`. Set by `fnbus dev`."""
     build_local: bool = False
     """Whether builds reach this machine's own addresses; they do when the tools' settings name one (`http://localhost:…`)."""
 
@@ -66,6 +71,14 @@ class ExecutorSettings(ServiceSettings):
 def worker_limit(chosen: ExecutorSettings) -> int:
     """Return how many workers may exist, whatever they use."""
     return chosen.max_workers or _MOST_WORKERS
+
+
+def fenced(chosen: ExecutorSettings) -> frozenset[int]:
+    """Return the ports of this machine that functions do not reach; empty: they reach none."""
+    if chosen.fence == "machine":
+        return frozenset()
+    bus = urlsplit(chosen.nats_url.split(",")[0]).port or _BUS_PORT
+    return frozenset({bus, chosen.ops_port, *chosen.fenced_ports} - {0})
 
 
 def memory_budget(chosen: ExecutorSettings) -> int:

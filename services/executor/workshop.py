@@ -35,6 +35,7 @@ ROOT = "/build"
 _USERS = (1_899_000_000, 39_000)
 """Users that builds have, outside of those that workers have; the second for containers whose users are mapped."""
 _MOST_USERS = 500
+_EXECUTORS = 1024
 _MIB = 1024 * 1024
 _WATCH_SECONDS = 0.5
 _SPACE = 4
@@ -391,6 +392,8 @@ def _own_user() -> int:
         return 0
     rows = [[int(each) for each in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
     for first in _USERS:
-        if any(inside <= first and first + 2 * _MOST_USERS <= inside + count for inside, _, count in rows):
-            return first + (os.getpid() % _MOST_USERS if first == _USERS[0] else 0)
+        executors = _EXECUTORS if first == _USERS[0] else 2
+        if any(inside <= first and first + executors * _MOST_USERS <= inside + count for inside, _, count in rows):
+            # Executors of one machine have different ones: a fence of one must not keep in the builds of another.
+            return first + os.getpid() % executors * _MOST_USERS
     return 0

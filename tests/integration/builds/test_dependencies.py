@@ -43,8 +43,6 @@ async def test_another_function_with_the_same_requirements_installs_nothing(town
 async def test_executors_that_did_not_build_run_it_too(town: Town) -> None:
     town.write(python_function("spread", "4.0"))
     await town.answers("/spread", {"version": "4.0"})
-    builder = town.told("build_done")[-1]
-    assert builder["function"] == "spread"
     for replica in town.cluster.of("executor"):
         await replica.stop()
         await town.answers("/spread", {"version": "4.0"})  # by the other one

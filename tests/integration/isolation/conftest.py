@@ -35,7 +35,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory, present: tuple[str, 
     if await required(tmp_path_factory.mktemp("probe")) is None:
         pytest.skip("bubblewrap does not work here")
     folder = write(tmp_path_factory.mktemp("functions"), functions(present))
-    settings = {"FNBUS_ISOLATION": "required"}
+    settings = {"FNBUS_ISOLATION": "required", "FNBUS_FENCE": "machine"}
     async with running_cluster(tmp_path_factory.mktemp("isolation"), folder, settings=settings) as made:
         if "rust" in present:
             await _built(made.url, [f"rust-{kind}" for kind in CONFIGS])

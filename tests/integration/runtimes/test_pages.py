@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from libs import runtime_names
 from libs.testing.guests import ANSWER, BACKGROUND, Bench
 from services.executor.runtimes.installed import runtimes
 
 PAGES = Path(__file__).parents[3] / "docs" / "runtimes"
-NAMES = [runtime.name for runtime in runtimes()]
+NAMES = [runtime.name for runtime in runtimes() if runtime.name in runtime_names.BUILT_IN]
 LANGUAGES = r"^```(?:js|php|python|rust|ts)$"
 EXAMPLE = re.compile(
     rf"{LANGUAGES}\n(?P<source>.*?)^```\n\n"

@@ -14,6 +14,13 @@ def test_fenced_ports_are_read_from_a_variable(monkeypatch: pytest.MonkeyPatch) 
     assert ExecutorSettings().fenced_ports == (4222, 8080)
 
 
+def test_fence_is_around_the_platforms_ports_unless_told_otherwise() -> None:
+    told = ExecutorSettings(nats_url="nats://127.0.0.1:4999", ops_port=9100, fenced_ports=(8080,))
+    assert settings.fenced(told) == {4999, 9100, 8080}
+    assert settings.fenced(ExecutorSettings()) == {4222}
+    assert settings.fenced(ExecutorSettings(fence="machine", fenced_ports=(8080,))) == frozenset()
+
+
 @pytest.mark.parametrize("text", ["web", "0", "70000", "1-2"])
 def test_fenced_ports_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("FNBUS_FENCED_PORTS", text)
