@@ -18,6 +18,11 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """0: any free port."""
 
 
+def split_at_commas(value: object) -> object:
+    """Return the parts of a list as it is written in a variable; what is no text is left as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class ServiceSettings(BaseSettings):
     """What every service can be told."""
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from libs.settings import ServiceSettings
+from libs.settings import ServiceSettings, split_at_commas
 
 _MIB = 1024 * 1024
 _MOST_WORKERS = 512
@@ -20,13 +20,8 @@ _SHARE = 0.8
 """Of the memory that is free when the executor starts, what its workers may use."""
 
 
-def _split(text: object) -> object:
-    """Return the parts of a list as it is written in a variable."""
-    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
-
-
 type Port = Annotated[int, Field(ge=1, le=65_535)]
-type Ports = Annotated[tuple[Port, ...], NoDecode, BeforeValidator(_split)]
+type Ports = Annotated[tuple[Port, ...], NoDecode, BeforeValidator(split_at_commas)]
 
 
 class ExecutorSettings(ServiceSettings):

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
-from libs.settings import ServiceSettings
+from libs.settings import ServiceSettings, split_at_commas
 
 
 def _fastfn(name: str) -> AliasChoices:
@@ -22,7 +22,7 @@ class RegistrySettings(ServiceSettings):
     namespace_depth: Annotated[int, Field(ge=1, le=5, validation_alias=_fastfn("namespace_depth"))] = 3
     """How many folders a function directory's name may have below its runtime's folder."""
     zero_config_ignore_dirs: Annotated[
-        tuple[str, ...], NoDecode, Field(validation_alias=_fastfn("zero_config_ignore_dirs"))
+        tuple[str, ...], NoDecode, BeforeValidator(split_at_commas), Field(validation_alias=_fastfn("zero_config_ignore_dirs"))
     ] = ()
     """Folder names that hold no routes, commas between them, besides the built-in ones."""
     force_url: Annotated[bool, Field(validation_alias=_fastfn("force_url"))] = False
@@ -40,8 +40,3 @@ class RegistrySettings(ServiceSettings):
     @classmethod
     def _no_folder_when_empty(cls, value: object) -> object:
         return None if value == "" else value
-
-    @field_validator("zero_config_ignore_dirs", mode="before")
-    @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
