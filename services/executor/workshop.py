@@ -25,6 +25,7 @@ from services.executor.archives import EPOCH
 from services.executor.runtimes.base import BuildPlan
 from services.executor.sandbox import fence, procfs, users
 from services.executor.sandbox.fence import Fence
+from services.executor.sandbox.system import SYSTEM, top_folders
 from services.executor.toolbox import HOME, Toolbox
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ _LINE_CHARACTERS = 500
 _LINE_BYTES = 65_536
 _OPEN_FILES = 4096
 _PROCESSES = 1024
-_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = (
     "ssl", "ca-certificates", "pki", "ld.so.cache", "alternatives", "localtime", "mime.types", "services", "resolv.conf",
     "hosts", "php",
@@ -203,7 +203,7 @@ class Workshop:
         argv += ["--new-session", "--hostname", "build", "--info-fd", str(info_fd)]
         if user:
             argv += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
-            prefix = [*prefix, *_become(user)]
+            prefix = [*prefix, *users.become("setpriv", user)]
         else:
             argv += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
         argv += self._walls(plan, work)
@@ -212,13 +212,7 @@ class Workshop:
         return [*argv, "--chdir", ROOT, "--", *prefix, *plan.argv], {}
 
     def _walls(self, plan: BuildPlan, work: Path) -> list[str]:
-        argv = ["--ro-bind", "/usr", "/usr"]
-        for name in _SYSTEM:
-            path = f"/{name}"
-            if os.path.islink(path):
-                argv += ["--symlink", os.readlink(path), path]
-            elif os.path.isdir(path):
-                argv += ["--ro-bind", path, path]
+        argv = ["--ro-bind", "/usr", "/usr", *top_folders(SYSTEM)]
         argv += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
         argv += ["--perms", "0755", "--dir", "/etc"]
         for name in _ETC:
@@ -329,7 +323,7 @@ def _is_system(path: Path) -> bool:
     """Whether a path is there in any case."""
     if path in (Path("/tmp"), Path("/etc")):  # noqa: S108  what is shown below the host's `/tmp` is put into the build's own
         return True
-    return path.parts[1] in ("usr", "proc", "dev", *_SYSTEM) or path.is_relative_to("/etc/ssl")
+    return path.parts[1] in ("usr", "proc", "dev", *SYSTEM) or path.is_relative_to("/etc/ssl")
 
 
 def _memory(pid: int) -> int:
@@ -357,12 +351,6 @@ def _limited(bounds: Bounds, *, own_user: bool) -> list[str]:
     if shutil.which("nice"):
         prefix += ["nice", "-n", "10"]
     return prefix
-
-
-def _become(user: int) -> list[str]:
-    number = str(user)
-    nothing = ["--clear-groups", "--nnp", "--inh-caps=-all", "--bounding-set=-all"]
-    return ["setpriv", "--reuid", number, "--regid", number, *nothing, "--"]
 
 
 def _moved(words: Sequence[str], work: Path) -> list[str]:

@@ -22,7 +22,8 @@ from services.executor.sandbox.cells import WorkerCell
 from services.executor.sandbox.cgroups import Group, Groups
 from services.executor.sandbox.fence import Fence
 from services.executor.sandbox.gate import Gate
-from services.executor.sandbox.users import Users
+from services.executor.sandbox.system import SYSTEM, top_folders
+from services.executor.sandbox.users import Users, become
 
 CODE_ROOT = "/fn"
 """Where a worker finds its function's files."""
@@ -31,7 +32,6 @@ _USER = 1000
 _MIB = 1024 * 1024
 _SHM_BYTES = 16 * _MIB
 _SIGNAL_BASE = 128
-_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _LIBRARIES = ("lib", "lib32", "lib64", "libx32", "share", "local/lib", "local/share")
 _SHARED_ETC = ("ssl", "ca-certificates", "pki", "ld.so.cache", "alternatives", "localtime", "mime.types", "services")
 _NETWORK_ETC = ("resolv.conf", "hosts")
@@ -126,7 +126,7 @@ class Bubblewrap:
             argv += ("--seccomp", str(fd))
         argv.append("--")
         if user:
-            argv += _become(self._means.setpriv, user)
+            argv += become(self._means.setpriv, user)
         return base.Launch(argv=(*argv, *command.argv, str(guest_fd)), env={}, cwd="/", tells=True, fds=fds)
 
     def enter(self, pid: int, info: bytes, *, profile: Profile | None = None) -> base.Cell:
@@ -238,27 +238,13 @@ def _namespaces(user: int) -> tuple[str, ...]:
     return tuple(argv)
 
 
-def _become(setpriv: str, user: int) -> tuple[str, ...]:
-    """Return the command line that turns root into a user without any privilege, for good, and runs what follows."""
-    number = str(user)
-    nothing = ("--clear-groups", "--nnp", "--inh-caps=-all", "--bounding-set=-all")
-    return (setpriv, "--reuid", number, "--regid", number, *nothing, "--")
-
-
 def _system(*, run: bool) -> tuple[str, ...]:
     argv: list[str] = []
     if run:
         argv += ("--ro-bind", "/usr", "/usr")
     else:
         argv += ("--dir", "/usr", "--dir", "/usr/local", *_binds("/usr", _LIBRARIES))
-    for name in _SYSTEM:
-        path = f"/{name}"
-        if not run and name in ("bin", "sbin"):
-            continue
-        if os.path.islink(path):
-            argv += ("--symlink", os.readlink(path), path)
-        elif os.path.isdir(path):
-            argv += ("--ro-bind", path, path)
+    argv += top_folders(name for name in SYSTEM if run or name not in ("bin", "sbin"))
     # /proc is read-only because an executor that is root would show a writable /proc/sys (core_pattern!). The root of
     # /dev and /dev/shm are bounded because both are memory.
     argv += ("--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev")

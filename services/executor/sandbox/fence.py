@@ -1,4 +1,4 @@
-"""The fence: workers that may use the network reach no address of this machine itself, and nobody connects to them.
+"""The fence: workers that may use the network do not reach the platform on this machine, or nothing of it, nor do others them.
 
 On loopback listen the bus, the database and the control plane, and being local is a kind of credential there. An executor that
 is root gives its workers host users of their own, so the kernel's packet filter can tell their packets from all others. The
@@ -7,8 +7,8 @@ the table belongs to the socket that made it. It is spoken to directly, so that 
 
 Refused is what would leave by the loopback device (all of the machine's own addresses, whichever device has them), what goes
 to link-local addresses and clouds' metadata, and the answer to whoever wants to connect. Name servers of the
-machine itself stay in reach. On a developer's own machine only the platform's ports are refused, and what else listens there
-(a database, most often) is reached.
+machine itself stay in reach. Where ports are given only these are refused, and what else listens on the machine (a database,
+most often) is reached.
 """
 
 import errno

@@ -77,6 +77,13 @@ def find(*, executor: int, uid: int, uid_map: Path = Path("/proc/self/uid_map"))
     return None
 
 
+def become(setpriv: str, user: int) -> tuple[str, ...]:
+    """Return the command line that turns root into a user without any privilege, for good, and runs what follows."""
+    number = str(user)
+    nothing = ("--clear-groups", "--nnp", "--inh-caps=-all", "--bounding-set=-all")
+    return (setpriv, "--reuid", number, "--regid", number, *nothing, "--")
+
+
 def may_be_given(status: Path = Path("/proc/self/status")) -> bool:
     """Return whether this process can run others as users of their own: root of a container often cannot."""
     try:
