@@ -15,7 +15,6 @@ from services.gateway.dialects.fastfn.shapes import Handler, error_response, jso
 
 _AGENT = "fastfn-console-invoke"
 _JSON_OVERHEAD = 2
-_PERCENT_SAFE = "/:@!$&'()*+,;=-._~"
 
 
 def invoke(plane: Plane) -> Handler:
