@@ -129,6 +129,27 @@ class Schedule:
 
 
 @record()
+class Interface:
+    """What is told of a version to those who call it (contract 2.5, 2.12): a line, examples, and what requests are held to.
+
+    Examples and schemas are JSON text, so that nothing on their way has to understand them. Empty: nothing is said.
+    """
+
+    summary: str = ""
+    default_method: str = ""
+    """The method that examples use."""
+    query: str = ""
+    """Object: an example of each query parameter."""
+    body: str = ""
+    """An example of a body; a body that is no JSON is a string."""
+    content_type: str = ""
+    query_schema: str = ""
+    """JSON Schema that the query, as an object, has to meet."""
+    body_schema: str = ""
+    """JSON Schema that a body has to meet, parsed as JSON."""
+
+
+@record()
 class VersionEntry:
     """An immutable version of a function: its code, how to start it, and its sealed environment."""
 
@@ -155,6 +176,7 @@ class VersionEntry:
     layer_mount: str = ""
     """Where the layer's files lie below the code's root: `node_modules`, `.deps`, `vendor` …"""
     resolution: Resolution = Resolution()
+    interface: Interface = Interface()
 
 
 @record()

@@ -15,6 +15,7 @@ from libs import errors
 from libs.messages import bundles
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, Resolution, VersionEntry
 from services.registry.documents import function_id
+from services.registry.source import interfaces
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 
@@ -231,6 +232,7 @@ def _version(
         layer=built.layer,
         layer_mount=built.layer_mount,
         resolution=built.resolution,
+        interface=interfaces.over(found.interface, version.hints),
     )
 
 

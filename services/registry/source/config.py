@@ -10,7 +10,7 @@ from typing import cast
 
 from libs import runtime_names
 from libs.messages import catalog
-from services.registry.source import bounds, patterns, reading, schedules
+from services.registry.source import bounds, interfaces, patterns, reading, schedules
 from services.registry.source.bounds import Bounds
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
@@ -34,8 +34,7 @@ _KNOWN = frozenset({
     *bounds.LIMITS, *_FORCE,
 })  # fmt: skip
 _KNOWN_INVOKE = frozenset({
-    "methods", "routes", "route", "allow_hosts", "handler", "adapter", "summary", "query", "body", "content_type",
-    "default_method", *_FORCE,
+    "methods", "routes", "route", "allow_hosts", "handler", "adapter", *interfaces.FIELDS, *_FORCE,
 })  # fmt: skip
 
 
@@ -65,6 +64,8 @@ class Config:
     keep_warm: catalog.KeepWarm | None = None
     bounds: Bounds = field(default_factory=Bounds)
     """Limits and permissions."""
+    interface: catalog.Interface = field(default_factory=catalog.Interface)
+    """What is told to callers."""
     problems: tuple[catalog.Problem, ...] = ()
 
     @property
@@ -75,11 +76,12 @@ class Config:
     def below(self, parent: "Config") -> "Config":
         """Return what holds in this config's folder: its own policy, and field by field its parent's where it has none."""
         taken_over = {name: getattr(parent, name) for name in _POLICY if getattr(self, name) is None}
-        return replace(self, bounds=self.bounds.below(parent.bounds), **taken_over)
+        interface = interfaces.over(self.interface, parent.interface)
+        return replace(self, bounds=self.bounds.below(parent.bounds), interface=interface, **taken_over)
 
 
 _OWN = frozenset({
-    "runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "bounds", "problems",
+    "runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "bounds", "interface", "problems",
 })  # fmt: skip
 _POLICY = tuple(each.name for each in fields(Config) if each.name not in _OWN)
 
@@ -131,6 +133,7 @@ def parse_config(path: str, data: bytes) -> Config:
         worker_pool=_parse_pool(config),
         keep_warm=bounds.parse_keep_warm(config),
         bounds=bounds.parse_bounds(config),
+        interface=interfaces.parse_interface(invoke),
         problems=tuple(problems),
     )
 

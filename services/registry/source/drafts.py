@@ -97,6 +97,7 @@ class Drafts:
             handler_style=policy.handler_style or "auto",
             limits=policy.bounds.limits(),
             permissions=policy.bounds.permissions(),
+            interface=policy.interface,
         )
         self._by_entry.setdefault(code.path, (draft.owner, label))
         return True

@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from libs import errors
 from libs.messages import bundles, catalog
-from services.registry.source import config, environment, listing, tree, watching
+from services.registry.source import config, environment, interfaces, listing, tree, watching
 from services.registry.source.config import Config, Manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.environment import EnvFile, EnvValue
@@ -32,6 +33,8 @@ class LoadedVersion:
     bundle: str
     """`bundle_digest` of its files: the key in the bundle store."""
     env: Mapping[str, EnvValue] = field(default_factory=dict[str, EnvValue])
+    hints: catalog.Interface = field(default_factory=catalog.Interface)
+    """What its entry file tells of itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ class FolderSource:
         self._root = root
         self._options = options or Options()
         self._files: dict[str, File] = {}
-        self._digests: _Cache[str] = _Cache()
+        self._digests: _Cache[_Seen] = _Cache()
         self._configs: _Cache[Config] = _Cache()
         self._manifests: _Cache[Manifest] = _Cache()
         self._envs: _Cache[EnvFile] = _Cache()
@@ -183,15 +186,16 @@ class FolderSource:
         versions: list[LoadedVersion] = []
         for found in function.versions:
             try:
-                digest = bundles.digest_files(
-                    (_inside(found, path), files[path].executable, self._digests.get(files[path], self._digest))
-                    for path in found.files
-                )
+                seen = {path: self._digests.get(files[path], self._look_at) for path in found.files}
             except OSError as error:
                 problems.append(_unreadable(error.filename or found.entrypoint, error))
                 broken.add((function.runtime, function.name))
                 continue
-            versions.append(LoadedVersion(found=found, bundle=digest, env=_values(found, envs)))
+            digest = bundles.digest_files(
+                (_inside(found, path), files[path].executable, each.digest) for path, each in seen.items()
+            )
+            entry = seen.get(f"{found.root}/{found.entrypoint}" if found.root else found.entrypoint, _NOT_SEEN)
+            versions.append(LoadedVersion(found=found, bundle=digest, env=_values(found, envs), hints=entry.hints))
         if not versions:
             return None
         labels = {version.found.label for version in versions}
@@ -219,15 +223,26 @@ class FolderSource:
             files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=file.executable))
         return catalog.Bundle(files=tuple(sorted(files, key=lambda file: file.path)))
 
-    def _digest(self, path: str) -> str:
+    def _look_at(self, path: str) -> "_Seen":
         try:
-            return hashlib.sha256(self._read(path)).hexdigest()
+            data = self._read(path)
         except OSError as error:
             error.filename = path
             raise
+        return _Seen(hashlib.sha256(data).hexdigest(), interfaces.parse_hints(data))
 
     def _read(self, path: str) -> bytes:
         return listing.read_small(self._root, path, limit=tree.MAX_BUNDLE_BYTES)
+
+
+class _Seen(NamedTuple):
+    """What is known of a file by its content."""
+
+    digest: str
+    hints: catalog.Interface
+
+
+_NOT_SEEN = _Seen("", catalog.Interface())
 
 
 class _Cache[T]:

@@ -28,6 +28,8 @@ class FoundVersion:
     handler_style: str = "auto"
     limits: catalog.Limits = field(default_factory=catalog.Limits)
     permissions: catalog.Permissions = field(default_factory=catalog.Permissions)
+    interface: catalog.Interface = field(default_factory=catalog.Interface)
+    """What its config says; the hints in its entry file are added when that is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

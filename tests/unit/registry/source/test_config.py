@@ -214,7 +214,7 @@ def test_one_wrong_field_does_not_cost_the_others() -> None:
 def test_fields_of_the_contract_are_known() -> None:
     assert refusals({
         "group": "g", "keep_warm": {}, "shared_deps": [], "edge": {}, "home": {}, "assets": {}, "strict_fs": False,
-        "invoke": {"summary": "s", "query": {}, "body": "", "content_type": "x", "default_method": "GET"},
+        "invoke": {"summary": "s", "query": {}, "body": "", "content_type": "text/csv", "default_method": "GET"},
         "zero_config": {}, "discovery": {}, "routing": {}, "response": {"include_debug_headers": True},
     }) == []  # fmt: skip
 
