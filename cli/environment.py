@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,13 @@ _KEEPS_SECRETS = frozenset({"registry", "executor"})
 _USUAL_PORTS = {"nats": 4222, "tls": 4222, "mongodb": 27017}
 _KEY_FILE = "secret-keys"
 _DRAIN_SECONDS = 1.0
+_DEVELOPING = {
+    "CONSOLE_WRITE_ENABLED": "1",
+    # Who deploys a folder of functions, or tries the API out, is one client.
+    "CONSOLE_RATE_LIMIT_MAX": "0",
+    "CONSOLE_WRITE_RATE_LIMIT_MAX": "0",
+}
+"""What the gateway of a developer's machine lets be done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +84,24 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
         told["FNBUS_FENCED_PORTS"] = ",".join(map(str, _own_ports(platform, nats_url, inherited)))
     if service == "gateway":
         told |= {"FNBUS_HTTP_HOST": platform.host, "FNBUS_HTTP_PORT": str(platform.port)}
+        told |= _open_console(platform.host, inherited)
     return {**inherited, **told}
+
+
+def _open_console(host: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what opens the console on a developer's machine, as far as the person has said nothing else."""
+    if not _is_loopback(host):
+        return {}
+    return {
+        f"FNBUS_{name}": value for name, value in _DEVELOPING.items() if not {f"FNBUS_{name}", f"FN_{name}"} & inherited.keys()
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _own_ports(platform: Platform, nats_url: str, inherited: Mapping[str, str]) -> list[int]:

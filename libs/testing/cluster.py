@@ -186,6 +186,9 @@ async def running_cluster(
             "FNBUS_SECRET_KEYS": KeyRing.generate(),
             "FNBUS_LOG_FORMAT": "json",
             "FNBUS_HTTP_HOST": "127.0.0.1",
+            "FNBUS_CONSOLE_WRITE_ENABLED": "1",
+            "FNBUS_CONSOLE_RATE_LIMIT_MAX": "0",
+            "FNBUS_CONSOLE_WRITE_RATE_LIMIT_MAX": "0",
             **(settings or {}),
         }
         cluster = Cluster(folder=folder, functions=functions, nats=nats, env=env)

@@ -26,12 +26,10 @@ from services.gateway.dialects.fastfn import executions, health, invoke, jobs, s
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, refusal_response
 from services.gateway.dialects.fastfn.tails import Tails
-from services.gateway.requests import Origin
-from services.gateway.trust import Trust
+from services.gateway.guard.gate import CALLER, Guard
 
 log = logging.getLogger(__name__)
 
-_UNGUARDED = frozenset({"/_fn/health"})
 _RETRY_SECONDS = 1
 _NOT_FOUND = 404
 _REQUEST_ID = "fnbus.request_id"
@@ -42,15 +40,14 @@ type Endpoints = dict[str, dict[str, Handler]]
 """Path template, then method."""
 
 
-def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, origin: Origin, admin_token: str) -> "ControlPlane":
+def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard) -> "ControlPlane":
     """Return the control plane.
 
     Args:
         plane: what the endpoints work with.
         tails: the endpoint that is followed.
         ops: answers the operator endpoints.
-        origin: tells where a request comes from.
-        admin_token: opens the control plane to clients that are not on loopback; empty: nobody else.
+        guard: says who may.
     """
     endpoints: Endpoints = {}
     if plane.jobs_enabled:
@@ -77,17 +74,17 @@ def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, origin: Origin, admin
         routes=[*tails.routes, *(route for path, handlers in endpoints.items() for route in _routes(path, handlers))],
         exception_handlers={HTTPException: _failed, Refusal: _failed, errors.FnbusError: _failed, Exception: _failed},
     )
-    return ControlPlane(endpoints=endpoints, app=app, ops=ops, trust=Trust(origin=origin, admin_token=admin_token))
+    return ControlPlane(endpoints=endpoints, app=app, ops=ops, guard=guard)
 
 
 class ControlPlane:
     """The guard in front of the endpoints (ASGI)."""
 
-    def __init__(self, *, endpoints: Endpoints, app: FastAPI, ops: OpsApp, trust: Trust) -> None:
+    def __init__(self, *, endpoints: Endpoints, app: FastAPI, ops: OpsApp, guard: Guard) -> None:
         self._endpoints = endpoints
         self._app = app
         self._ops = ops
-        self._trust = trust
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -103,12 +100,11 @@ class ControlPlane:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        if path not in _UNGUARDED:
-            try:
-                self._trust.check(method=scope["method"], peer=scope["client"], headers=headers)
-            except Refusal as refusal:
-                await refusal_response(refusal, request_id=request_id)(scope, receive, send_with_id)
-                return
+        try:
+            scope[CALLER] = self._guard.check(path=path, method=scope["method"], peer=scope["client"], headers=headers)
+        except Refusal as refusal:
+            await refusal_response(refusal, request_id=request_id)(scope, receive, send_with_id)
+            return
         handler = self._find(scope)
         if handler is None:
             await self._app(scope, receive, send_with_id)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import time
 from dataclasses import dataclass
 
 import uvicorn
@@ -22,6 +24,8 @@ from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
 from services.gateway.executors import Executors
 from services.gateway.fastpath import FastPath
+from services.gateway.guard.gate import Guard, Rates
+from services.gateway.guard.rates import Rate
 from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayCollector, Meter
 from services.gateway.requests import Origin
@@ -111,8 +115,7 @@ async def start(
         plane=plane,
         tails=tails,
         ops=OpsApp(service="gateway", readiness=plane.missing, metrics=metrics),
-        origin=origin,
-        admin_token=settings.admin_token.get_secret_value(),
+        guard=_guard(settings, origin),
     )
     desk = Desk(
         table=catalogue.table,
@@ -146,6 +149,25 @@ async def start(
     log.info("listening", extra={"action": "listening", "host": settings.http_host, "port": server.bound_port})
     return Gateway(
         edge=edge, fast=short, catalogue=catalogue, executors=executors, caller=caller, tails=tails, port=server.bound_port
+    )
+
+
+def _guard(settings: GatewaySettings, origin: Origin) -> Guard:
+    """Return who may use the control plane."""
+    window, now = settings.console_rate_limit_window_s, time.monotonic
+    rates = Rates(
+        reads=Rate(limit=settings.console_rate_limit_max, seconds=window, now=now),
+        writes=Rate(limit=settings.console_write_rate_limit_max, seconds=window, now=now),
+        failures=Rate(limit=settings.console_login_rate_limit_max, seconds=settings.console_login_rate_limit_window_s, now=now),
+    )
+    flags = settings.flags
+    return Guard(
+        origin=origin,
+        admin_token=settings.admin_token.get_secret_value(),
+        flags=lambda: flags,
+        set_flags=flags,
+        rates=rates,
+        names=(socket.gethostname(),),
     )
 
 

@@ -54,7 +54,15 @@ def fast() -> bool:
 @pytest.fixture
 async def gateway(net: Net, executor: FakeExecutor, *, fast: bool) -> AsyncIterator[Gateway]:
     """A gateway on a free port, with small limits."""
-    settings = GatewaySettings(http_port=0, drain_seconds=2, max_body_bytes=2 * 1024 * 1024, admin_token=SecretStr("secret"))
+    settings = GatewaySettings(
+        http_port=0,
+        drain_seconds=2,
+        max_body_bytes=2 * 1024 * 1024,
+        admin_token=SecretStr("secret"),
+        console_write_enabled=True,
+        console_rate_limit_max=0,
+        console_write_rate_limit_max=0,
+    )
     async with asyncio.TaskGroup() as tasks:
         stack = contextlib.AsyncExitStack()
         service = Service("gateway", tasks, stack)

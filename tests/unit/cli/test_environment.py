@@ -1,5 +1,6 @@
 """What each process of a local platform is told, and what it is not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,21 @@ def test_key_ring_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) ->
 def test_platform_shows_no_secret_in_its_text(platform: Platform) -> None:
     assert "k1:secret" not in repr(platform)
     assert not any(password in repr(platform) for password in platform.passwords.values())
+
+
+@pytest.mark.parametrize(
+    ("host", "inherited", "expected"),
+    [
+        ("127.0.0.1", {}, "1"),
+        ("localhost", {}, "1"),
+        ("::1", {}, "1"),
+        ("0.0.0.0", {}, None),
+        ("127.0.0.1", {"FN_CONSOLE_WRITE_ENABLED": "0"}, None),
+        ("127.0.0.1", {"FNBUS_CONSOLE_WRITE_ENABLED": "0"}, "0"),
+    ],
+)
+def test_console_is_open_to_writing_on_loopback_unless_told_otherwise(
+    platform: Platform, host: str, inherited: dict[str, str], expected: str | None
+) -> None:
+    told = environment.variables("gateway", replace(platform, host=host), nats_url="nats://127.0.0.1:1", inherited=inherited)
+    assert told.get("FNBUS_CONSOLE_WRITE_ENABLED") == expected
