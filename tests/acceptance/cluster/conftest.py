@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs.testing.cluster import Cluster, running_cluster
+from libs.testing.hostile import FUNCTIONS, write
 from libs.testing.mongo import MongoServer, running_mongo
 
 HELLO = 'def handler(event):\n    return {"hello": "world", "executor": __import__("os").getpid()}\n'
@@ -33,6 +34,7 @@ def functions(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "get.hello.py").write_text(HELLO)
     (folder / "get.slow.py").write_text(SLOW)
+    write(folder, {path: text for path, text in FUNCTIONS.items() if path.startswith("python/held/")})
     (folder / "fn.config.json").write_text('{"max_concurrency": 0, "timeout_ms": 10000}')
     return folder
 

@@ -122,7 +122,7 @@ async def test_nothing_is_left_when_the_executor_is_killed(cluster: Cluster, vic
     await asyncio.gather(*(victim.done(f"python-{kind}", "environ") for kind in ("closed", "twin")))
     family = await eventually(lambda: _below(extra.pid))
     await extra.kill()
-    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), within=5, every=0.005)
+    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), within=30, every=0.005)
     cluster.replicas.remove(extra)
     follower = await cluster.add("executor", FNBUS_JOB_SLOTS="0")
     await follower.ready()
