@@ -20,9 +20,10 @@ from libs import errors
 from libs.messages import heads
 from libs.telemetry.ops import PATHS, OpsApp, Receive, Scope, Send
 from services.gateway import requests
+from services.gateway.actors import REQUEST_ID
 from services.gateway.answers import Refusal
 from services.gateway.connection import send_whole
-from services.gateway.dialects.fastfn import executions, health, invoke, jobs, schedules
+from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, schedules
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, refusal_response
 from services.gateway.dialects.fastfn.tails import Tails
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1
 _NOT_FOUND = 404
-_REQUEST_ID = "fnbus.request_id"
 _ID_AT = 3
 """Which part of a path is the `{id}` of its template."""
 
@@ -62,6 +62,7 @@ def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard) -> "Con
         "/_fn/schedules": {"GET": schedules.listing(plane)},
         "/_fn/executions": {"GET": executions.listing(plane)},
         "/_fn/executions/{id}": {"GET": executions.one(plane)},
+        "/_fn/audit": {"GET": audit.listing(plane)},
         "/_fn/dead-letters": {"GET": jobs.dead_letters(plane)},
         "/_fn/invoke": {"POST": invoke.invoke(plane)},
     }
@@ -93,7 +94,7 @@ class ControlPlane:
             await self._ops(scope, receive, send)
             return
         headers = requests.headers_of(scope["headers"])
-        request_id = scope[_REQUEST_ID] = requests.sane_request_id(headers) or heads.request_id()
+        request_id = scope[REQUEST_ID] = requests.sane_request_id(headers) or heads.request_id()
 
         async def send_with_id(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -149,7 +150,7 @@ def _any_method(path: str, handler: Handler) -> Route:
 
 async def _failed(request: Request, error: Exception) -> Response:
     """Return the answer to what an endpoint raised."""
-    request_id = str(request.scope.get(_REQUEST_ID, ""))
+    request_id = str(request.scope.get(REQUEST_ID, ""))
     match error:
         case Refusal():
             return refusal_response(error, request_id=request_id)

@@ -15,8 +15,10 @@ from pathlib import Path
 from libs import errors
 from libs.clock import Clock
 from libs.messages import bundles
+from libs.messages.audit import FOLDER_ACTOR
 from libs.messages.catalog import Bundle, FunctionEntry, Problem
 from services.registry import catalog, documents
+from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
 from services.registry.metrics import Metrics
@@ -44,6 +46,7 @@ class Deployments:
         sealer: catalog.Sealer,
         clock: Clock,
         metrics: Metrics,
+        audit: Audit,
         source: Source | None = None,
         building: Building | None = None,
         functions_root: Path | None = None,
@@ -58,6 +61,7 @@ class Deployments:
             sealer: for environment values.
             clock: stamps the catalogue.
             metrics: what is counted.
+            audit: told of every write.
             source: the functions folder; None: what the store holds is projected.
             building: has built what versions need; None: nothing is built.
             functions_root: the folder's path, for people.
@@ -68,6 +72,7 @@ class Deployments:
         self._projection = projection
         self._sealer = sealer
         self._metrics = metrics
+        self._audit = audit
         self._source = source
         self._building = building
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
@@ -224,6 +229,7 @@ class Deployments:
         if settled:
             self._applied[identity] = (function, written)
         now.deployed.append(written)
+        self._audit.note(of_function(FOLDER_ACTOR, "function.deployed", before=known, after=written))
         self._metrics.deployments.labels("changed" if known else "created").inc()
         return True
 
@@ -247,7 +253,8 @@ class Deployments:
         identity = documents.id_of(entry)
         for _ in range(_TRIES):
             try:
-                await self._functions.remove(entry)
+                if await self._functions.remove(entry):
+                    self._audit.note(of_function(FOLDER_ACTOR, "function.removed", before=entry, after=None))
             except errors.ConflictError:
                 await self._reread(identity)
                 if identity not in self._entries:

@@ -93,17 +93,18 @@ class Functions:
             revision = 1
         return documents.to_entry(document | {"revision": revision})
 
-    async def remove(self, entry: FunctionEntry) -> None:
-        """Remove a function of that revision; one that is gone is no error. Its versions are left to `pruning`.
+    async def remove(self, entry: FunctionEntry) -> bool:
+        """Remove a function of that revision; return whether it was there. Its versions are left to `pruning`.
 
         Raises:
             RevisionConflictError: it was changed since it was read.
         """
         identity = documents.id_of(entry)
         if await self._store.delete(documents.FUNCTIONS, identity, revision=entry.revision):
-            return
+            return True
         if await self._store.get(documents.FUNCTIONS, identity) is not None:
             raise RevisionConflictError(f"{identity} was changed since it was read")
+        return False
 
     async def bundle(self, digest: str) -> Bundle | None:
         """Return code by its digest, or None when it is not stored."""

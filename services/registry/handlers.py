@@ -1,12 +1,14 @@
-"""What other services may ask the registry: the history of executions."""
+"""What other services may ask the registry: the history of executions, and the audit trail."""
 
 from datetime import UTC, datetime
 
 from libs import errors
 from libs.bus import port, rpc
 from libs.messages import codec
+from libs.messages.audit import AuditList, AuditPage
 from libs.messages.executions import Execution, ExecutionGet, ExecutionList, Executions
 from libs.storage.port import Document, Store, Where
+from services.registry.audit import Audit
 from services.registry.history import EXECUTIONS, execution_of
 
 _MOST = 1000
@@ -20,8 +22,9 @@ _ENVELOPE_BYTES = 4096
 class Handlers:
     """Answers requests from the store."""
 
-    def __init__(self, *, bus: port.Bus, store: Store) -> None:
+    def __init__(self, *, bus: port.Bus, store: Store, audit: Audit) -> None:
         self._bus = bus
+        self._audit = audit
         self._store = store
         self._ensured = False
 
@@ -33,6 +36,7 @@ class Handlers:
         """
         await server.serve("executions", ExecutionList, self.executions)
         await server.serve("execution", ExecutionGet, self.execution)
+        await server.serve("audit", AuditList, self.audit)
 
     async def executions(self, request: ExecutionList, _traceparent: str = "") -> Executions:
         """Return the newest executions, as many of those asked for as fit into one message.
@@ -68,6 +72,14 @@ class Handlers:
         if document is None:
             raise errors.NotFoundError(f"execution {request.id} not found")
         return execution_of(document)
+
+    async def audit(self, request: AuditList, _traceparent: str = "") -> AuditPage:
+        """Return the newest audit records, as many of those asked for as fit into one message.
+
+        Raises:
+            errors.UnavailableError: the store cannot be reached.
+        """
+        return await self._audit.page(request, max_bytes=self._bus.max_payload - _ENVELOPE_BYTES)
 
     async def _newest(self, where: list[Where], limit: int) -> list[Document]:
         return await self._store.find(EXECUTIONS, where, sort="started_at", descending=True, limit=limit)

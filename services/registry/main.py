@@ -15,13 +15,14 @@ from libs.lifecycle import Service
 from libs.secrets import KeyRing
 from libs.storage.port import Store
 from libs.telemetry import ops
+from services.registry.audit import AUDIT, Audit
 from services.registry.building import Building
 from services.registry.catalog import Sealer
 from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
 from services.registry.functions import Functions
 from services.registry.handlers import Handlers
-from services.registry.history import History
+from services.registry.history import EXECUTIONS, History
 from services.registry.metrics import Metrics
 from services.registry.projection import Projection
 from services.registry.pruning import Pruning
@@ -73,6 +74,7 @@ async def start(
     """Start the parts on a bus and a store that are there; nothing of it needs either to answer now."""
     clock = SystemClock()
     functions = Functions(store=store, clock=clock)
+    audit = Audit(store=store, clock=clock)
     projection = Projection(bus=bus, bundles=functions.bundle, metrics=metrics)
     deployments = Deployments(
         functions=functions,
@@ -80,6 +82,7 @@ async def start(
         sealer=sealer,
         clock=clock,
         metrics=metrics,
+        audit=audit,
         source=_source(chosen),
         building=Building(dependencies=Dependencies(bus=bus), projection=projection),
         functions_root=chosen.functions_root,
@@ -94,21 +97,38 @@ async def start(
     readiness.watch(bus=bus, store=store, deployments=deployments)
     replica = f"{socket.gethostname()}-{os.getpid()}"
     history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=replica)
-    retention = Retention(
-        store=store, clock=clock, metrics=metrics, keep=timedelta(hours=chosen.history_hours), limit=chosen.history_max
+    history_retention = Retention(
+        store=store,
+        clock=clock,
+        collection=EXECUTIONS,
+        moment="started_at",
+        keep=timedelta(hours=chosen.history_hours),
+        limit=chosen.history_max,
+        removed=metrics.history_removed,
+    )
+    audit_retention = Retention(
+        store=store,
+        clock=clock,
+        collection=AUDIT,
+        moment="at",
+        keep=timedelta(days=chosen.audit_days),
+        limit=chosen.audit_max,
+        removed=metrics.audit_removed,
     )
     pruning = Pruning(bus=bus, store=store, clock=clock, keep=chosen.versions_kept)
     loops = (
         service.spawn(readiness.run(), name="store ping"),
         service.spawn(deployments.run(), name="deployments"),
         service.spawn(history.run(), name="history"),
-        service.spawn(retention.run(), name="history retention"),
+        service.spawn(history_retention.run(), name="history retention"),
+        service.spawn(audit.run(), name="audit"),
+        service.spawn(audit_retention.run(every_seconds=60.0), name="audit retention"),
         service.spawn(pruning.run(), name="version pruning"),
     )
     service.stack.push_async_callback(_end, loops)
     server = rpc.Server(bus, "registry", service.tasks)
     service.stack.push_async_callback(server.stop)
-    await Handlers(bus=bus, store=store).serve(server)
+    await Handlers(bus=bus, store=store, audit=audit).serve(server)
 
 
 def _source(chosen: RegistrySettings) -> FolderSource | None:

@@ -25,4 +25,5 @@ class Metrics:
         )
         self.history_rows = Counter("fnbus_registry_history_rows", "Executions stored", registry=self.collector)
         self.history_removed = Counter("fnbus_registry_history_removed", "Executions removed", registry=self.collector)
+        self.audit_removed = Counter("fnbus_registry_audit_removed", "Audit records removed", registry=self.collector)
         self.dead_letters = Counter("fnbus_registry_dead_letters", "Event messages given up", registry=self.collector)

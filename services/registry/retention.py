@@ -1,4 +1,4 @@
-"""How long executions are kept: by age and by number.
+"""How long executions and audit records are kept: by age and by number.
 
 A sweep that costs the same however many there are to remove: the moment before which everything goes is found by counting,
 not by reading documents.
@@ -9,11 +9,11 @@ import logging
 from datetime import datetime, timedelta
 from typing import Literal
 
+from prometheus_client import Counter
+
 from libs import errors
 from libs.clock import Clock
-from libs.storage.port import Store, Where
-from services.registry.history import EXECUTIONS
-from services.registry.metrics import Metrics
+from libs.storage.port import Collection, Store, Where
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,29 @@ _STEPS = 30
 
 
 class Retention:
-    """Removes executions that are too old or too many."""
+    """Removes documents of one collection that are too old or too many."""
 
-    def __init__(self, *, store: Store, clock: Clock, metrics: Metrics, keep: timedelta, limit: int) -> None:
+    def __init__(
+        self, *, store: Store, clock: Clock, collection: Collection, moment: str, keep: timedelta, limit: int, removed: Counter
+    ) -> None:
+        """Make it.
+
+        Args:
+            store: where they are.
+            clock: says what is old.
+            collection: which documents.
+            moment: the indexed field that holds a document's time.
+            keep: age beyond which a document goes.
+            limit: how many stay at most.
+            removed: counts what went.
+        """
         self._store = store
         self._clock = clock
-        self._metrics = metrics
+        self._collection = collection
+        self._field = moment
         self._keep = keep
         self._limit = limit
+        self._removed = removed
 
     async def run(self, *, every_seconds: float = 15.0) -> None:
         """Sweep for ever."""
@@ -39,7 +54,7 @@ class Retention:
             try:
                 await self.sweep()
             except errors.TemporaryError as error:
-                log.debug("the sweep waits: %s", error, extra={"action": "history_sweep_waits"})
+                log.debug("the sweep of %s waits: %s", self._collection.name, error, extra={"action": "sweep_waits"})
 
     async def sweep(self) -> int:
         """Remove what is too old, then the oldest of what is too many; return how many went.
@@ -47,26 +62,26 @@ class Retention:
         Raises:
             errors.TemporaryError: the store cannot be reached.
         """
-        await self._store.ensure(EXECUTIONS)
+        await self._store.ensure(self._collection)
         removed = await self._remove("<", self._clock.now() - self._keep)
-        if await self._store.count(EXECUTIONS) > self._limit:
+        if await self._store.count(self._collection) > self._limit:
             removed += await self._remove("<=", await self._boundary())
         return removed
 
     async def _remove(self, op: Literal["<", "<="], moment: datetime) -> int:
-        removed = await self._store.delete_where(EXECUTIONS, [Where("started_at", op, moment)])
+        removed = await self._store.delete_where(self._collection, [Where(self._field, op, moment)])
         if removed:
-            self._metrics.history_removed.inc(removed)
-            log.debug("removed %d executions", removed, extra={"action": "history_swept", "removed": removed})
+            self._removed.inc(removed)
+            log.debug("removed %d of %s", removed, self._collection.name, extra={"action": "swept", "removed": removed})
         return removed
 
     async def _boundary(self) -> datetime:
-        """Return a moment after which at most `limit` executions lie, and not many fewer if times allow it."""
-        low = (await self._store.find(EXECUTIONS, sort="started_at", limit=1))[0]["started_at"]
-        high = (await self._store.find(EXECUTIONS, sort="started_at", descending=True, limit=1))[0]["started_at"]
+        """Return a moment after which at most `limit` documents lie, and not many fewer if times allow it."""
+        low = (await self._store.find(self._collection, sort=self._field, limit=1))[0][self._field]
+        high = (await self._store.find(self._collection, sort=self._field, descending=True, limit=1))[0][self._field]
         for _ in range(_STEPS):
             middle = low + (high - low) / 2
-            newer = await self._store.count(EXECUTIONS, [Where("started_at", ">", middle)])
+            newer = await self._store.count(self._collection, [Where(self._field, ">", middle)])
             if newer > self._limit:
                 low = middle
             elif newer < self._limit * (1 - _ROOM):

@@ -33,6 +33,10 @@ class RegistrySettings(ServiceSettings):
     """How long executions are kept, in hours."""
     history_max: Annotated[int, Field(ge=1)] = 200_000
     """How many executions are kept at most; the oldest go first."""
+    audit_days: Annotated[float, Field(gt=0)] = 90.0
+    """How long the records of who changed what are kept, in days."""
+    audit_max: Annotated[int, Field(ge=1)] = 100_000
+    """How many of them are kept at most; the oldest go first."""
     versions_kept: Annotated[int, Field(ge=0)] = 10
     """How many former versions of a function are kept beside those in use."""
 

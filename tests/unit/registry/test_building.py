@@ -16,6 +16,7 @@ from libs.messages import subjects
 from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest
 from libs.messages.catalog import Bundle, BundleFile, Resolution, VersionEntry
 from libs.testing.wait import eventually
+from services.registry.audit import Audit
 from services.registry.building import Building
 from services.registry.dependencies import Dependencies, may_need
 from services.registry.deployments import Deployments
@@ -89,6 +90,7 @@ class BuildingStand(Stand):
             sealer=RING,
             clock=clock,
             metrics=metrics,
+            audit=Audit(store=self.store, clock=clock),
             source=self.folder if folder else None,
             building=Building(
                 dependencies=Dependencies(bus=bus, retry_seconds=0.01, longest_pause=0.05), projection=projection

@@ -17,6 +17,7 @@ from libs.messages.catalog import Bundle, BundleFile, CatalogMeta, FunctionEntry
 from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.testing.wait import eventually
+from services.registry.audit import Audit
 from services.registry.deployments import Deployments
 from services.registry.functions import Functions
 from services.registry.metrics import Metrics
@@ -99,6 +100,7 @@ class Stand:
             sealer=RING,
             clock=clock,
             metrics=metrics,
+            audit=Audit(store=self.store, clock=clock),
             source=self.folder if folder else None,
             retry_seconds=0.01,
         )

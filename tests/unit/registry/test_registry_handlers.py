@@ -10,6 +10,7 @@ import pytest
 from libs import errors
 from libs.bus import rpc
 from libs.bus.memory import MemoryBroker, MemoryBus
+from libs.clock import ManualClock
 from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode
 from libs.messages.executions import (
@@ -23,6 +24,7 @@ from libs.messages.executions import (
 )
 from libs.storage.memory import MemoryStore
 from services.registry import history
+from services.registry.audit import Audit
 from services.registry.handlers import Handlers
 from services.registry.history import EXECUTIONS
 
@@ -67,7 +69,7 @@ async def serving(store: MemoryStore, *, max_payload: int = 1 << 20) -> AsyncGen
     bus = MemoryBus(MemoryBroker(max_payload=max_payload))
     async with asyncio.TaskGroup() as tasks:
         server = rpc.Server(bus, "registry", tasks)
-        await Handlers(bus=bus, store=store).serve(server)
+        await Handlers(bus=bus, store=store, audit=Audit(store=store, clock=ManualClock(NOON))).serve(server)
         yield bus
         await server.stop()
 

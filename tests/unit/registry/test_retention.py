@@ -25,7 +25,15 @@ def rows(count: int, *, apart: timedelta, last: datetime = NOON) -> list[Documen
 
 
 def retention(store: MemoryStore, *, limit: int = 1000) -> Retention:
-    return Retention(store=store, clock=ManualClock(NOON), metrics=Metrics(), keep=timedelta(hours=24), limit=limit)
+    return Retention(
+        store=store,
+        clock=ManualClock(NOON),
+        collection=EXECUTIONS,
+        moment="started_at",
+        keep=timedelta(hours=24),
+        limit=limit,
+        removed=Metrics().history_removed,
+    )
 
 
 async def filled(documents: list[Document]) -> MemoryStore:
