@@ -3,30 +3,24 @@
 import ipaddress
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import httpx
 
+from cli import refusals
 from cli.errors import CommandError, RefusedError
+from cli.target import Address
 
 _TOKEN_HEADER = "x-fn-admin-token"  # noqa: S105  a header's name
+_MEANT = ("x-fn-request", "1")
+"""Says that no other site's page has a browser send this."""
 _TIMEOUT_SECONDS = 330.0
 """Longer than a function may run: the gateway has the deadline."""
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 15.0
 """A gateway that streams says something every 5 seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where a gateway is, and what opens its control plane."""
-
-    url: str
-    token: str = field(default="", repr=False)
-    """Empty: none is needed, as on the gateway's own machine."""
 
 
 class LostError(CommandError):
@@ -41,7 +35,11 @@ class GatewayClient:
         self._url = at.url.rstrip("/")
         if urlsplit(self._url).scheme not in ("http", "https") or not urlsplit(self._url).hostname:
             raise CommandError(f"--url {at.url}: write it as http://host:port")
-        self._token = [(_TOKEN_HEADER, at.token)] if at.token else []
+        self._at = at
+        self._credentials = [
+            *([(_TOKEN_HEADER, at.token)] if at.token else []),
+            *([("cookie", at.session)] if at.session else []),
+        ]
         try:
             # A proxy of the environment cannot know what is on this machine.
             self._http = httpx.Client(
@@ -57,6 +55,10 @@ class GatewayClient:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
@@ -77,7 +79,12 @@ class GatewayClient:
         try:
             return self._http.request(method, path, params=tuple(query) or None, headers=list(headers), content=content)
         except httpx.ConnectError:
-            raise CommandError(f"no gateway at {self._url}: start one with `fnbus dev`, or name another with --url") from None
+            hint = (
+                f"is it what the profile {self._at.profile} means?"
+                if self._at.profile
+                else "start one with `fnbus dev`, or name another with --url"
+            )
+            raise CommandError(f"no gateway at {self._url}: {hint}") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise CommandError(f"{self._url}{path}: {error}") from None
         except httpx.HTTPError as error:
@@ -88,22 +95,48 @@ class GatewayClient:
 
         Raises:
             CommandError: the gateway cannot be reached.
-            RefusedError: it says no; its own words are the text.
+            RefusedError: it says no; its own words are the text, with what to do about it.
         """
+        found = self._call(method, path, query=query, body=body)
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    def ask_all(self, method: str, path: str, *, query: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Send a request whose answer is a list; else as `ask`."""
+        found = self._call(method, path, query=query, body=None)
+        return cast("list[dict[str, Any]]", found) if isinstance(found, list) else []
+
+    def login(self, username: str, password: str) -> str:
+        """Log in; return the session's cookie as `name=value`.
+
+        Raises:
+            CommandError: the gateway cannot be reached, or gave no session.
+            RefusedError: it says no.
+        """
+        self._call("POST", "/_fn/login", query=None, body={"username": username, "password": password})
+        for name, value in self._http.cookies.items():
+            return f"{name}={value}"
+        raise CommandError(f"the gateway at {self._url} took the password but gave no session")
+
+    def _call(self, method: str, path: str, *, query: Mapping[str, Any] | None, body: object) -> object:
         pairs = [(name, str(value)) for name, value in (query or {}).items() if value not in (None, "")]
         content = None if body is None else json.dumps(body).encode()
-        headers = [*self._token, *([] if body is None else [("content-type", "application/json")])]
+        headers = [*self._credentials, _MEANT, *([] if body is None else [("content-type", "application/json")])]
         answer = self.send(method, path, query=pairs, headers=headers, content=content)
         try:
             value: object = answer.json()
         except ValueError:
             raise CommandError(f"{self._url} is no fnbus gateway: {method} {path} answered {answer.status_code}") from None
-        found = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         if answer.is_error:
-            said = str(found.get("error") or f"the gateway answered {answer.status_code}")
-            text = f"{said}: {found['detail']}" if found.get("detail") else said
+            found = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+            text = refusals.words(
+                str(found.get("error") or f"the gateway answered {answer.status_code}"),
+                status=answer.status_code,
+                detail=str(found.get("detail") or ""),
+                has_session=bool(self._at.session),
+                retry_after=answer.headers.get("retry-after", ""),
+            )
             raise RefusedError(text, status=answer.status_code, answer=found)
-        return found
+        return value
 
     def events(self, path: str, *, query: Mapping[str, str]) -> Generator[tuple[str, str]]:
         """Follow a stream of the `/_fn/*` API: yield each event's name (`message` when it has none) and data.
@@ -116,10 +149,11 @@ class GatewayClient:
         """
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         try:
-            with self._http.stream("GET", path, params=dict(query), headers=self._token, timeout=timeout) as answer:
+            with self._http.stream("GET", path, params=dict(query), headers=self._credentials, timeout=timeout) as answer:
                 if answer.is_error:
                     answer.read()
-                    raise RefusedError(_words(answer), status=answer.status_code, answer={})
+                    text = refusals.words(_words(answer), status=answer.status_code, has_session=bool(self._at.session))
+                    raise RefusedError(text, status=answer.status_code, answer={})
                 yield from _events(answer.iter_lines())
         except httpx.HTTPError:
             raise LostError(f"the gateway at {self._url} is away") from None

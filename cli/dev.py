@@ -48,7 +48,8 @@ def run(options: Options) -> int:
     common = settings.load(settings.ServiceSettings)
     functions = preflight.check_folder(options.folder)
     port = preflight.free_port(options.host, options.port)
-    with preflight.hold_state(options.data) as data:
+    address = f"http://{preflight.reachable(options.host)}:{port}"
+    with preflight.hold_state(options.data, address=address) as data:
         platform = Platform(
             functions=functions,
             data=data,

@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import httpx
 
-from cli import survey
+from cli import preflight, survey
 from cli.banner import Welcome
 from cli.environment import Platform
 
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 10.0
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not bound
 
 
 async def facts(platform: Platform, *, complain: Callable[[str], None]) -> Welcome:
@@ -26,7 +25,7 @@ async def facts(platform: Platform, *, complain: Callable[[str], None]) -> Welco
         platform: what was started.
         complain: told what is missing, every ten seconds that it takes.
     """
-    address = f"http://{_reachable(platform.host)}:{platform.port}"
+    address = f"http://{preflight.reachable(platform.host)}:{platform.port}"
     languages, (_, weakness) = await asyncio.gather(survey.languages(), survey.isolation(platform.data))
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         look = _Look(client, complain)
@@ -87,9 +86,3 @@ class _Look:
         if time.monotonic() > self._complain_at:
             self._complain(f"still starting: {what}")
             self._complain_at = time.monotonic() + _PATIENCE_SECONDS
-
-
-def _reachable(host: str) -> str:
-    """Return the host under which this machine reaches what listens on `host`."""
-    found = _ANYWHERE.get(host, host)
-    return f"[{found}]" if ":" in found else found

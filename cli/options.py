@@ -5,13 +5,6 @@ from typing import Annotated
 
 import typer
 
-Url = Annotated[str, typer.Option("--url", envvar="FNBUS_URL", help="The gateway to talk to.")]
-Token = Annotated[
-    str,
-    typer.Option(
-        "--token", envvar="FNBUS_ADMIN_TOKEN", show_envvar=True, help="Opens the control plane of a gateway elsewhere."
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many at most, newest first.")]
 Method = Annotated[
@@ -27,5 +20,4 @@ Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to ser
 Host = Annotated[str, typer.Option("--host", help="Address to serve on; 0.0.0.0 opens it to the network.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
-URL = "http://127.0.0.1:8080"
 STATE = Path(".fnbus")

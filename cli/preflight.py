@@ -15,6 +15,7 @@ from cli.errors import CommandError
 from libs.ports import unused_port
 
 LOCK_FILE = "lock"
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not bound
 
 
 def check_folder(folder: Path) -> Path:
@@ -61,8 +62,12 @@ def free_port(host: str, port: int) -> int:
 
 
 @contextlib.contextmanager
-def hold_state(folder: Path) -> Generator[Path]:
+def hold_state(folder: Path, *, address: str = "") -> Generator[Path]:
     """Hold the state folder for this run; yield its absolute path. The kernel lets go of it when this process ends.
+
+    Args:
+        folder: the state folder.
+        address: where this run serves, for other commands that are given nearby.
 
     Raises:
         CommandError: another run holds it (its process id is named), or it cannot be made or written.
@@ -76,14 +81,30 @@ def hold_state(folder: Path) -> Generator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = lock.read().strip() or "unknown"
+            holder = lock.readline().strip() or "unknown"
             raise CommandError(
                 f"the state folder {folder} is in use by another run (process {holder}): end it, or choose another with --data"
             ) from None
         lock.truncate()
-        lock.write(f"{os.getpid()}\n")
+        lock.writelines(f"{text}\n" for text in (os.getpid(), address) if text)
         lock.flush()
         yield folder.resolve()
+
+
+def running_at(folder: Path = Path(".fnbus")) -> str:
+    """Return where the run serves that holds a state folder; empty when there is none, or it has ended."""
+    try:
+        holder, _, address = (folder / LOCK_FILE).read_text().partition("\n")
+        os.kill(int(holder), 0)  # trying the lock could come in the way of a run that starts just now
+    except (OSError, ValueError):
+        return ""
+    return address.strip()
+
+
+def reachable(host: str) -> str:
+    """Return the host under which this machine reaches what listens on `host`, as it stands in a URL."""
+    found = _ANYWHERE.get(host, host)
+    return f"[{found}]" if ":" in found else found
 
 
 def _why(error: OSError) -> str:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from cli.main import app, main
 from libs.settings import ServiceSettings
@@ -55,6 +58,13 @@ class FakeGateway:
         known = self.answers.get(request.partition("?")[0]) or [(404, {"error": "not found"})]
         status, content = known.pop(0) if len(known) > 1 else known[0]
         return status, content if isinstance(content, bytes) else json.dumps(content).encode()
+
+
+@pytest.fixture(autouse=True)
+def _no_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # pyright: ignore[reportUnusedFunction]  used by all
+    """Whatever the person who runs the tests keeps is not for them."""
+    monkeypatch.setenv("FNBUS_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -359,18 +369,22 @@ def test_empty_listing_says_so_on_stderr_only(
     assert "there are no" in err
 
 
-def _commands() -> list[str]:
-    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
-    groups = [group for group in app.registered_groups if group.typer_instance is not None]
-    nested = [
-        f"{group.name} {command.name}"
-        for group in groups
-        for command in (group.typer_instance.registered_commands if group.typer_instance else [])
-    ]
-    return sorted(names + nested)
+def _commands(group: TyperGroup, *above: str) -> list[str]:
+    """Return all commands as they are typed."""
+    found: list[str] = []
+    for name, command in group.commands.items():
+        nested = isinstance(command, TyperGroup)
+        found += _commands(command, *above, name) if nested else [" ".join((*above, name))]
+    return sorted(found)
 
 
-@pytest.mark.parametrize("command", _commands())
+def _root() -> TyperGroup:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    return root
+
+
+@pytest.mark.parametrize("command", _commands(_root()))
 def test_help_of_every_command_has_an_example(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -380,13 +394,13 @@ def test_help_of_every_command_has_an_example(
     assert f"fnbus {command}" in shown
 
 
-@pytest.mark.parametrize("group", [(), ("jobs",)], ids=["fnbus", "fnbus jobs"])
+@pytest.mark.parametrize("group", [(), ("jobs",), ("profile",)], ids=lambda group: " ".join(("fnbus", *group)))
 def test_help_shows_the_whole_summary_of_every_command(
     group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert _run(monkeypatch, *group, "--help") == 0
-    summaries = capfd.readouterr().out.partition("Commands:")[2].splitlines()
+    summaries = capfd.readouterr().out.partition("Show this message")[2].splitlines()
     assert len(summaries) > 5
     assert not [line for line in summaries if line.endswith("...")]
 

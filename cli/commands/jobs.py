@@ -1,19 +1,24 @@
-"""The commands below `fnbus jobs`; their work is in `cli.jobs` and `cli.listings`."""
+"""The commands below `fnbus jobs`."""
 
-# ruff: noqa: D301, FBT002  the framework reads \b (keep these lines as they are) in docstrings, and options in signatures
+# ruff: noqa: D301  the framework reads \b (keep these lines as they are) in docstrings, and options in signatures
 
 from typing import Annotated
 
 import typer
 
-from cli.options import URL, Data, Header, JobId, Json, Limit, Method, Query, Token, Url
+from cli.commands.remote import remote
+from cli.options import Data, Header, JobId, Json, Limit, Method, Query
+from cli.target import Address
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Hand in jobs, follow them, fetch their results.")
 
 
 @app.command("submit")
+@remote
 def jobs_submit(
     name: Annotated[str, typer.Argument(help="The function's name.")],
+    *,
+    at: Address,
     data: Data = None,
     method: Method = None,
     query: Query = None,
@@ -30,8 +35,6 @@ def jobs_submit(
     ] = 1000,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow it to its end and show its result.")] = False,
     wait_seconds: Annotated[float, typer.Option("--wait-seconds", min=0, help="How long to follow it at most.")] = 600,
-    url: Url = URL,
-    token: Token = "",
     json: Json = False,
 ) -> None:
     """Hand in a job: a call that is kept and tried until it ends.
@@ -45,7 +48,6 @@ def jobs_submit(
       fnbus jobs submit 'users/[id].js' -p id=42 --json
     """
     from cli import jobs
-    from cli.client import Address
 
     submission = jobs.Submission(
         name=name,
@@ -60,12 +62,12 @@ def jobs_submit(
         max_attempts=max_attempts,
         retry_delay_ms=retry_delay_ms,
     )
-    at = Address(url=url, token=token)
     raise typer.Exit(jobs.submit(submission, at=at, wait=wait, limit_seconds=wait_seconds, json=json))
 
 
 @app.command("get")
-def jobs_get(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
+@remote
+def jobs_get(job_id: JobId, *, at: Address, json: Json = False) -> None:
     """Show where a job stands.
 
     \b
@@ -73,13 +75,13 @@ def jobs_get(job_id: JobId, url: Url = URL, token: Token = "", json: Json = Fals
       fnbus jobs get job-1760000000000-1-123456
     """
     from cli import jobs
-    from cli.client import Address
 
-    raise typer.Exit(jobs.get(job_id, at=Address(url=url, token=token), json=json))
+    raise typer.Exit(jobs.get(job_id, at=at, json=json))
 
 
 @app.command("result")
-def jobs_result(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
+@remote
+def jobs_result(job_id: JobId, *, at: Address, json: Json = False) -> None:
     """Show what a job answered.
 
     The status goes to stderr, the body to stdout; the exit code is 1 when the status is 400 or above, or none is there yet.
@@ -89,13 +91,13 @@ def jobs_result(job_id: JobId, url: Url = URL, token: Token = "", json: Json = F
       fnbus jobs result job-1760000000000-1-123456 > report.csv
     """
     from cli import jobs
-    from cli.client import Address
 
-    raise typer.Exit(jobs.result(job_id, at=Address(url=url, token=token), json=json))
+    raise typer.Exit(jobs.result(job_id, at=at, json=json))
 
 
 @app.command("cancel")
-def jobs_cancel(job_id: JobId, url: Url = URL, token: Token = "", json: Json = False) -> None:
+@remote
+def jobs_cancel(job_id: JobId, *, at: Address, json: Json = False) -> None:
     """Cancel a job that waits or runs.
 
     \b
@@ -103,13 +105,13 @@ def jobs_cancel(job_id: JobId, url: Url = URL, token: Token = "", json: Json = F
       fnbus jobs cancel job-1760000000000-1-123456
     """
     from cli import jobs
-    from cli.client import Address
 
-    raise typer.Exit(jobs.cancel(job_id, at=Address(url=url, token=token), json=json))
+    raise typer.Exit(jobs.cancel(job_id, at=at, json=json))
 
 
 @app.command("list")
-def jobs_list(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json = False) -> None:
+@remote
+def jobs_list(*, at: Address, limit: Limit = 20, json: Json = False) -> None:
     """List the newest jobs.
 
     \b
@@ -118,13 +120,13 @@ def jobs_list(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json =
       fnbus jobs list -n 100 --json
     """
     from cli import listings
-    from cli.client import Address
 
-    raise typer.Exit(listings.jobs(at=Address(url=url, token=token), limit=limit, json=json))
+    raise typer.Exit(listings.jobs(at=at, limit=limit, json=json))
 
 
 @app.command("dead-letters")
-def jobs_dead_letters(limit: Limit = 20, url: Url = URL, token: Token = "", json: Json = False) -> None:
+@remote
+def jobs_dead_letters(*, at: Address, limit: Limit = 20, json: Json = False) -> None:
     """List what was given up, with the reason.
 
     That is jobs after their last attempt, and messages that could not be read.
@@ -135,6 +137,5 @@ def jobs_dead_letters(limit: Limit = 20, url: Url = URL, token: Token = "", json
       fnbus jobs dead-letters --json
     """
     from cli import listings
-    from cli.client import Address
 
-    raise typer.Exit(listings.dead_letters(at=Address(url=url, token=token), limit=limit, json=json))
+    raise typer.Exit(listings.dead_letters(at=at, limit=limit, json=json))
