@@ -265,6 +265,8 @@ class ScheduleView:
     last_error: str = ""
     retry_due: datetime | None = None
     retry_attempt: int = 0
+    keep_warm: dict[str, Any] | None = None
+    """As configured, when these are the calls that keep a version warm and not its own schedule."""
 
 
 @record()

@@ -145,7 +145,8 @@ class FakeScheduler:
             schedule={"every_seconds": 1},
             last_status=200,
         )
-        return jobs.ScheduleViews(schedules=(view,))
+        ping = replace(view, schedule={"every_seconds": 45}, last_at=datetime.now(UTC), keep_warm={"min_warm": 1})
+        return jobs.ScheduleViews(schedules=(view, ping))
 
     async def _dead_letters(self, _request: jobs.DeadLetterList, _: str) -> jobs.DeadLetters:
         letter = jobs.DeadLetter(

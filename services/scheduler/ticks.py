@@ -5,6 +5,7 @@ that harmless where another replica has fired.
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import logging
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from libs import errors
 from libs.clock import Clock
 from libs.messages import codec
-from libs.messages.catalog import FunctionEntry, RouteEntry, Schedule, VersionEntry
+from libs.messages.catalog import FunctionEntry, KeepWarm, RouteEntry, Schedule, VersionEntry
 from libs.messages.jobs import JobRequest, JobState, ScheduleView
 from services.scheduler.dispatch import Dispatch
 from services.scheduler.store import JobStore
@@ -27,6 +28,8 @@ CATCH_UP = timedelta(seconds=60)
 _MAX_SLEEP_SECONDS = 5.0
 """Wake at least so often: a wall clock may be set, a machine may sleep."""
 _RETRY_SECONDS = 1.0
+_PING_QUERY = {"__fastfn_keep_warm": "1"}
+_PING_HEADERS = {"x-fastfn-trigger": "keep_warm"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Entry:
     version: VersionEntry
     schedule: Schedule
     timetable: Timetable
+    keep_warm: KeepWarm | None = None
+    """Set when it is not the function's own schedule, but the pings that keep it warm."""
     next_at: datetime | None = None
     """Next nominal time to be tried; None until the schedule has been started, and when it never fires again."""
     started: bool = False
@@ -135,7 +140,7 @@ class Ticks:
             request=_request(entry),
             version=entry.version,
             retry=schedule.retry,
-            trigger=_trigger(schedule),
+            trigger=_trigger(entry),
             hold=following - nominal if following else CATCH_UP,
         )
         if won:
@@ -154,19 +159,22 @@ class Ticks:
     def _wanted(self, function: FunctionEntry) -> list[tuple[str, Entry]]:
         found: list[tuple[str, Entry]] = []
         for version in function.versions:
-            schedule = version.schedule
-            if schedule is None or not schedule.enabled:
-                continue
             key = f"{function.namespace}/{function.runtime}/{function.name}@{version.label}"
-            try:
-                timetable = Timetable(schedule)
-            except ScheduleError as error:
-                log.warning(
-                    "schedule of %s is not followed: %s", key, error, extra={"action": "schedule_invalid", "schedule": key}
+            keep = version.policy.keep_warm
+            schedules = [(key, version.schedule, None), (f"{key}#keep-warm", _pings(version), keep if keep.enabled else None)]
+            for name, schedule, kept in schedules:
+                if schedule is None or not schedule.enabled:
+                    continue
+                try:
+                    timetable = Timetable(schedule)
+                except ScheduleError as error:
+                    extra = {"action": "schedule_invalid", "schedule": name}
+                    log.warning("schedule of %s is not followed: %s", name, error, extra=extra)
+                    continue
+                entry = Entry(
+                    key=name, function=function, version=version, schedule=schedule, timetable=timetable, keep_warm=kept
                 )
-                continue
-            entry = Entry(key=key, function=function, version=version, schedule=schedule, timetable=timetable)
-            found.append((key, entry))
+                found.append((name, entry))
         return found
 
     async def _view(self, entry: Entry) -> ScheduleView:
@@ -185,7 +193,17 @@ class Ticks:
             last_error=last.last_error if last else "",
             retry_due=retrying.next_run_at if retrying else None,
             retry_attempt=retrying.attempt + 1 if retrying else 0,
+            keep_warm=dataclasses.asdict(entry.keep_warm) if entry.keep_warm else None,
         )
+
+
+def _pings(version: VersionEntry) -> Schedule | None:
+    """Return the schedule of the calls that keep a version warm (contract 2.9); None when it asks for none."""
+    keep = version.policy.keep_warm
+    if not keep.enabled:
+        return None
+    method = next(iter(version.policy.methods), "GET")
+    return Schedule(every_seconds=keep.ping_every_seconds, method=method, query=_PING_QUERY, headers=_PING_HEADERS)
 
 
 def _request(entry: Entry) -> JobRequest:
@@ -214,9 +232,10 @@ def _path(routes: tuple[RouteEntry, ...], label: str) -> str:
     return next(plain, "")
 
 
-def _trigger(schedule: Schedule) -> dict[str, Any]:
+def _trigger(entry: Entry) -> dict[str, Any]:
+    schedule = entry.schedule
     when: dict[str, Any] = {"cron": schedule.cron} if schedule.cron else {"every_seconds": schedule.every_seconds}
-    return {"type": "schedule", **when, "timezone": schedule.timezone}
+    return {"type": "keep_warm" if entry.keep_warm else "schedule", **when, "timezone": schedule.timezone}
 
 
 def _configured(schedule: Schedule) -> dict[str, Any]:

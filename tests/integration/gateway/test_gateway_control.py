@@ -145,7 +145,10 @@ async def test_management_without_its_service_is_unavailable(client: httpx.Async
 
 @pytest.mark.usefixtures("scheduler")
 async def test_schedules_and_dead_letters_are_shown(client: httpx.AsyncClient) -> None:
-    schedule = (await client.get("/_fn/schedules")).json()["schedules"][0]
+    listing = (await client.get("/_fn/schedules")).json()
+    schedule, kept = listing["schedules"][0], listing["keep_warm"][0]
+    assert (len(listing["schedules"]), kept["key"], kept["keep_warm"]) == (1, "python/tick@default", {"min_warm": 1})
+    assert (kept["state"]["warm_state"], kept["state"]["last_status"]) == ("warm", 200)
     assert (schedule["key"], schedule["schedule"], schedule["state"]["last_status"]) == (
         "python/tick@default",
         {"every_seconds": 1},

@@ -10,7 +10,7 @@ from libs.bus.memory import MemoryBroker, MemoryBus
 from libs.bus.port import ConsumerSpec
 from libs.clock import SystemClock
 from libs.messages import codec, subjects
-from libs.messages.catalog import FunctionEntry, Policy, RouteEntry, Schedule, VersionEntry
+from libs.messages.catalog import FunctionEntry, KeepWarm, Policy, RouteEntry, Schedule, VersionEntry
 from libs.messages.jobs import (
     Claim,
     ClaimedJobs,
@@ -93,14 +93,21 @@ class Platform:
         await catalogue.complete.wait()
         return replica
 
-    async def deploy(self, name: str = "hello", *, schedule: Schedule | None = None, timeout_ms: int = 2500) -> None:
+    async def deploy(
+        self,
+        name: str = "hello",
+        *,
+        schedule: Schedule | None = None,
+        timeout_ms: int = 2500,
+        keep_warm: KeepWarm = KeepWarm(),  # noqa: B008  a frozen record
+    ) -> None:
         """Put a function into the catalogue."""
         version = VersionEntry(
             label="default",
             digest="d",
             bundle="b",
             entrypoint="handler.py",
-            policy=Policy(timeout_ms=timeout_ms),
+            policy=Policy(timeout_ms=timeout_ms, keep_warm=keep_warm),
             schedule=schedule,
         )
         entry = FunctionEntry(

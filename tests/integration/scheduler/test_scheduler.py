@@ -13,7 +13,7 @@ from libs.bus import rpc, streams
 from libs.bus.memory import MemoryBus
 from libs.messages import codec, subjects
 from libs.messages.calls import FailureCode
-from libs.messages.catalog import Policy, Retry, Schedule, VersionEntry
+from libs.messages.catalog import KeepWarm, Policy, Retry, Schedule, VersionEntry
 from libs.messages.jobs import (
     Claim,
     ClaimJobs,
@@ -175,6 +175,20 @@ async def test_tick_fires_once_between_three_replicas(platform: Platform) -> Non
     views = (await ask(platform, "schedules", ScheduleList(), ScheduleViews)).schedules
     assert [(each.function, each.last_status) for each in views] == [("tick", 200)]
     assert views[0].next_at is not None
+
+
+async def test_function_that_is_kept_warm_is_called_every_so_often(platform: Platform) -> None:
+    await platform.scheduler()
+    executor = await platform.executor(ok)
+    keep = KeepWarm(enabled=True, min_warm=2, ping_every_seconds=1)
+    await platform.deploy("warm", keep_warm=keep, schedule=Schedule(every_seconds=3600))
+    await eventually(lambda: len(executor.runs) >= 2, within=20)
+    head = orjson.loads(executor.runs[0].head)
+    assert (head["method"], head["query"]) == ("GET", {"__fastfn_keep_warm": "1"})
+    assert head["headers"]["x-fastfn-trigger"] == "keep_warm"
+    assert head["trigger"]["type"] == "keep_warm"
+    views = (await ask(platform, "schedules", ScheduleList(), ScheduleViews)).schedules
+    assert [each.keep_warm and each.keep_warm["min_warm"] for each in views] == [None, 2]
 
 
 async def test_tick_is_tried_again_by_its_schedule_s_own_rule(platform: Platform) -> None:

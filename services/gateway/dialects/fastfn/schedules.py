@@ -1,6 +1,7 @@
 """`GET /_fn/schedules` (contract 2.9)."""
 
 import time
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,28 +14,41 @@ from services.gateway.routing.index import DEFAULT_LABEL
 
 
 def listing(plane: Plane) -> Handler:
-    """Return the endpoint that lists all schedules and what became of them."""
+    """Return the endpoint that lists all schedules, and the calls that keep functions warm, and what became of them."""
 
     async def endpoint(_: Request) -> Response:
         views = await rpc.call(plane.bus, subjects.rpc("scheduler", "schedules"), jobs.ScheduleList(), jobs.ScheduleViews)
-        shown = [
-            {
-                "runtime": view.runtime,
-                "name": view.function,
-                **({"version": view.version} if view.version != DEFAULT_LABEL else {}),
-                "key": f"{view.runtime}/{view.function}@{view.version}",
-                "schedule": view.schedule,
-                "state": {
-                    "next": seconds(view.next_at),
-                    "last": seconds(view.last_at),
-                    "last_status": view.last_status or None,
-                    "last_error": view.last_error or None,
-                    "retry_due": seconds(view.retry_due),
-                    "retry_attempt": view.retry_attempt or None,
-                },
-            }
-            for view in views.schedules
-        ]
-        return json_response({"ts": int(time.time()), "schedules": shown, "keep_warm": []})
+        own = [_schedule(view) for view in views.schedules if view.keep_warm is None]
+        pings = [_keep_warm(view) for view in views.schedules if view.keep_warm is not None]
+        return json_response({"ts": int(time.time()), "schedules": own, "keep_warm": pings})
 
     return endpoint
+
+
+def _schedule(view: jobs.ScheduleView) -> dict[str, Any]:
+    state = _state(view) | {"retry_due": seconds(view.retry_due), "retry_attempt": view.retry_attempt or None}
+    return _heading(view) | {"schedule": view.schedule, "state": state}
+
+
+def _keep_warm(view: jobs.ScheduleView) -> dict[str, Any]:
+    warm = view.last_at is not None and not view.last_error
+    state = {"warm_state": "warm" if warm else "cold", "warm_at": seconds(view.last_at) if warm else None}
+    return _heading(view) | {"keep_warm": view.keep_warm, "state": state | _state(view)}
+
+
+def _heading(view: jobs.ScheduleView) -> dict[str, Any]:
+    return {
+        "runtime": view.runtime,
+        "name": view.function,
+        **({"version": view.version} if view.version != DEFAULT_LABEL else {}),
+        "key": f"{view.runtime}/{view.function}@{view.version}",
+    }
+
+
+def _state(view: jobs.ScheduleView) -> dict[str, Any]:
+    return {
+        "next": seconds(view.next_at),
+        "last": seconds(view.last_at),
+        "last_status": view.last_status or None,
+        "last_error": view.last_error or None,
+    }
