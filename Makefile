@@ -36,6 +36,12 @@ test: check ## Run everything: the gates, then all tests.
 	@$(BIN)/pytest -q -n $(WORKERS)
 	@echo 'all gates and tests passed'
 
+# A machine that others use as well may make a test late that is right. What fails alone, too, is broken, and so is a run with
+# more failures than a busy machine explains.
+.PHONY: retest
+retest: $(DEV) ## Run the tests that failed last again, one after the other; more than three are not looked at again.
+	@$(BIN)/python -m tests.retest
+
 .PHONY: check
 check: $(DEV) ## Run the gates: format, lint, types, import rules.
 	@echo 'gate: format' && $(BIN)/ruff format --check --quiet .
