@@ -23,7 +23,8 @@ from services.gateway import requests
 from services.gateway.actors import REQUEST_ID
 from services.gateway.answers import Refusal
 from services.gateway.connection import send_whole
-from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, schedules
+from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, login, schedules, ui_state
+from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, refusal_response
 from services.gateway.dialects.fastfn.tails import Tails
@@ -40,7 +41,7 @@ type Endpoints = dict[str, dict[str, Handler]]
 """Path template, then method."""
 
 
-def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard) -> "ControlPlane":
+def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard, logins: Logins) -> "ControlPlane":
     """Return the control plane.
 
     Args:
@@ -48,6 +49,7 @@ def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard) -> "Con
         tails: the endpoint that is followed.
         ops: answers the operator endpoints.
         guard: says who may.
+        logins: what logging in works with.
     """
     endpoints: Endpoints = {}
     if plane.jobs_enabled:
@@ -65,6 +67,13 @@ def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard) -> "Con
         "/_fn/audit": {"GET": audit.listing(plane)},
         "/_fn/dead-letters": {"GET": jobs.dead_letters(plane)},
         "/_fn/invoke": {"POST": invoke.invoke(plane)},
+        "/_fn/login": {"POST": login.login(logins)},
+        "/_fn/logout": {"POST": login.logout(logins)},
+        "/_fn/ui-state": {
+            "GET": ui_state.show(logins.board),
+            **dict.fromkeys(("POST", "PUT", "PATCH"), ui_state.change(logins.board)),
+            "DELETE": ui_state.reset(logins.board),
+        },
     }
     app = FastAPI(
         title="fnbus",
@@ -102,7 +111,7 @@ class ControlPlane:
             await send(message)
 
         try:
-            scope[CALLER] = self._guard.check(path=path, method=scope["method"], peer=scope["client"], headers=headers)
+            scope[CALLER] = await self._guard.check(path=path, method=scope["method"], peer=scope["client"], headers=headers)
         except Refusal as refusal:
             await refusal_response(refusal, request_id=request_id)(scope, receive, send_with_id)
             return

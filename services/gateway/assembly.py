@@ -19,11 +19,14 @@ from services.gateway.calls import Caller
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import Connection
 from services.gateway.desk import Desk
+from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
 from services.gateway.executors import Executors
 from services.gateway.fastpath import FastPath
+from services.gateway.guard.board import Board
+from services.gateway.guard.credentials import Verifier, credentials_of, text_of
 from services.gateway.guard.gate import Guard, Rates
 from services.gateway.guard.rates import Rate
 from services.gateway.ledger import Ledger
@@ -74,8 +77,16 @@ async def start(
         fast: False: plain calls go the long way as well, for tests that the two are alike.
 
     Raises:
-        errors.PermanentError: the address cannot be bound.
+        errors.PermanentError: the address cannot be bound, or a file with a secret cannot be read.
     """
+    # First, for what a file says may be wrong, and nothing runs yet that would have to be stopped.
+    verifier = Verifier(credentials_of(settings))
+    board = Board(
+        bus,
+        clock=clock or SystemClock(),
+        flags=settings.flags,
+        secret=text_of(settings.console_session_secret, settings.console_session_secret_file, "SESSION_SECRET"),
+    )
     catalogue = Catalogue(max_body_bytes=settings.max_body_bytes)
     executors = Executors(clock or SystemClock())
     caller = Caller(bus, service.tasks, lost=executors.lost)
@@ -86,6 +97,7 @@ async def start(
     service.stack.callback(caller.stop)
     service.spawn(caller.run(), name="call sweep")
     service.spawn(catalogue.follow(bus), name="catalogue")
+    service.spawn(board.follow(), name="sessions and switches")
 
     metrics = CollectorRegistry()
     ProcessCollector(registry=metrics)
@@ -111,11 +123,19 @@ async def start(
         jobs_enabled=settings.jobs_enabled,
     )
     tails = Tails(bus)
+    failures = _failures(settings)
     control = create_app(
         plane=plane,
         tails=tails,
         ops=OpsApp(service="gateway", readiness=plane.missing, metrics=metrics),
-        guard=_guard(settings, origin),
+        guard=_guard(settings, origin, board, failures),
+        logins=Logins(
+            board=board,
+            verifier=verifier,
+            failures=failures,
+            origin=origin,
+            seconds=settings.console_session_ttl_s,
+        ),
     )
     desk = Desk(
         table=catalogue.table,
@@ -152,21 +172,29 @@ async def start(
     )
 
 
-def _guard(settings: GatewaySettings, origin: Origin) -> Guard:
+def _failures(settings: GatewaySettings) -> Rate:
+    """Return the counter of logins that fail."""
+    return Rate(
+        limit=settings.console_login_rate_limit_max,
+        seconds=settings.console_login_rate_limit_window_s,
+        now=time.monotonic,
+    )
+
+
+def _guard(settings: GatewaySettings, origin: Origin, board: Board, failures: Rate) -> Guard:
     """Return who may use the control plane."""
     window, now = settings.console_rate_limit_window_s, time.monotonic
-    rates = Rates(
-        reads=Rate(limit=settings.console_rate_limit_max, seconds=window, now=now),
-        writes=Rate(limit=settings.console_write_rate_limit_max, seconds=window, now=now),
-        failures=Rate(limit=settings.console_login_rate_limit_max, seconds=settings.console_login_rate_limit_window_s, now=now),
-    )
-    flags = settings.flags
     return Guard(
         origin=origin,
         admin_token=settings.admin_token.get_secret_value(),
-        flags=lambda: flags,
-        set_flags=flags,
-        rates=rates,
+        flags=lambda: board.flags,
+        set_flags=settings.flags,
+        user_of=board.user,
+        rates=Rates(
+            reads=Rate(limit=settings.console_rate_limit_max, seconds=window, now=now),
+            writes=Rate(limit=settings.console_write_rate_limit_max, seconds=window, now=now),
+            failures=failures,
+        ),
         names=(socket.gethostname(),),
     )
 

@@ -26,12 +26,13 @@ from services.gateway.routing.table import Match, Table, Verdict
 
 log = logging.getLogger(__name__)
 
-_CONTROL = "/_fn"
+_CONTROL = ("/_fn", "/console")
+_CONTROL_BELOW = ("/_fn/", "/console/")
 
 
 def is_control(path: str) -> bool:
     """Whether a path is the control plane's or an operator's, hence no function's."""
-    return path in PATHS or (path.startswith(_CONTROL) and path[4:5] in ("/", ""))
+    return path in PATHS or (path.startswith(_CONTROL) and (path in _CONTROL or path.startswith(_CONTROL_BELOW)))
 
 
 class Desk:

@@ -107,6 +107,13 @@ class Origin:
             host = first(headers, "x-forwarded-host") or host
         return without_port(host)
 
+    def scheme(self, peer: tuple[str, int] | None, headers: Headers, own: str) -> str:
+        """Return `http` or `https`, as the client used it; `own` is what was used to get here."""
+        if self._trusted and peer and self._trusts(peer[0]):
+            told = first(headers, "x-forwarded-proto").partition(",")[0].strip().lower()
+            return told if told in ("http", "https") else own
+        return own
+
     def is_local(self, peer: tuple[str, int] | None, headers: Headers) -> bool:
         """Whether the client itself sits on the loopback interface; a forwarded request from an unknown proxy does not."""
         if "x-forwarded-for" in headers and not (peer and self._trusts(peer[0])):

@@ -19,7 +19,7 @@ DRIVERS = {
     "apscheduler": ("services/scheduler/timetable.py",),
     "fastapi": ("services/gateway/",),
     "watchfiles": ("services/registry/source/",),
-    "cryptography": ("libs/secrets.py",),
+    "cryptography": ("libs/secrets.py", "libs/passwords.py"),
     "opentelemetry": ("libs/telemetry/",),
     "typer": ("cli/",),
     "rich": ("cli/",),

@@ -2,8 +2,9 @@
 
 import hmac
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from services.gateway.answers import Refusal
 from services.gateway.guard import rules
@@ -14,6 +15,8 @@ from services.gateway.requests import Headers, Origin
 
 CALLER = "fnbus.caller"
 """Key of an ASGI scope: who sent the request, a `Caller`."""
+COOKIE = "fastfn_session"
+"""Name of the cookie that holds a session's token."""
 NOBODY = Caller(address="")
 """Who sent a request that everybody may send."""
 
@@ -38,6 +41,7 @@ class Guard:
         admin_token: str,
         flags: Callable[[], Flags],
         set_flags: Flags,
+        user_of: Callable[[str], Awaitable[str]],
         rates: Rates,
         names: Collection[str],
     ) -> None:
@@ -48,6 +52,7 @@ class Guard:
             admin_token: opens everything; empty: opens nothing.
             flags: tells what holds now.
             set_flags: what the settings say, whatever is overridden.
+            user_of: tells whose session a token is; empty: nobody's.
             rates: what is counted.
             names: what this machine is called, besides `localhost` and its addresses.
         """
@@ -55,10 +60,11 @@ class Guard:
         self._token = admin_token.encode()
         self._flags = flags
         self._set = set_flags
+        self._user_of = user_of
         self._rates = rates
         self._names = frozenset(name.lower() for name in names if name)
 
-    def check(self, *, path: str, method: str, peer: tuple[str, int] | None, headers: Headers) -> Caller:
+    async def check(self, *, path: str, method: str, peer: tuple[str, int] | None, headers: Headers) -> Caller:
         """Let a request to the control plane pass; return who sent it.
 
         Raises:
@@ -68,7 +74,8 @@ class Guard:
         if area is Area.OPEN:
             return NOBODY
         flags = self._set if area is Area.SWITCHES else self._flags()
-        caller = self._caller(peer, headers)
+        token = session_token(headers) if flags.login_enabled or flags.login_api_enabled else ""
+        caller = self._caller(peer, headers, await self._user_of(token) if token else "")
         rules.enter(area, path, flags, caller)
         if area in (Area.MANAGE, Area.SWITCHES) and not caller.token:
             rate = self._rates.writes if rules.is_change(area, path, method) else self._rates.reads
@@ -76,7 +83,7 @@ class Guard:
         rules.permit(area, path, method, flags, caller)
         return caller
 
-    def _caller(self, peer: tuple[str, int] | None, headers: Headers) -> Caller:
+    def _caller(self, peer: tuple[str, int] | None, headers: Headers, user: str) -> Caller:
         origin = self._origin
         address = origin.client_ip(peer, headers)
         local = origin.is_local(peer, headers) and rules.is_own_name(origin.host(peer, headers), self._names)
@@ -84,6 +91,7 @@ class Guard:
             address=address,
             local=local,
             token=self._has_token(headers, address, local=local),
+            user=user,
             from_elsewhere=rules.is_from_elsewhere(headers),
         )
 
@@ -98,6 +106,22 @@ class Guard:
         if right and not local:
             self._rates.failures.give_back(address)
         return right
+
+
+def caller_of(scope: Mapping[str, Any]) -> Caller:
+    """Return who sent the request that an ASGI scope is of."""
+    caller: Caller = scope.get(CALLER, NOBODY)
+    return caller
+
+
+def session_token(headers: Headers) -> str:
+    """Return what the session's cookie holds; empty when there is none."""
+    cookies = headers.get("cookie", "")
+    for pair in (cookies if isinstance(cookies, str) else ";".join(cookies)).split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return ""
 
 
 def _limit(rate: Rate, address: str, text: str) -> None:

@@ -171,6 +171,17 @@ async def test_catalogue_is_written_by_the_registry_and_watched_by_all(services:
         assert await (await bus.bucket(subjects.CATALOG_BUCKET)).get("fn.default.python.hello") == entry
 
 
+async def test_sessions_are_kept_by_gateways_and_read_by_nobody_else(services: dict[str, Bus]) -> None:
+    bucket = await services["gateway"].bucket(subjects.CONSOLE_BUCKET)
+    created = await bucket.update("sessions", b"1", revision=0)
+    await bucket.update("sessions", b"2", revision=created)
+    async with asyncio.timeout(20), aclosing(cast("AsyncGenerator[Entry | None]", bucket.watch())) as entries:
+        entry = await anext(entries)
+    assert entry is not None
+    assert entry == await bucket.get("sessions")
+    assert entry.value == b"2"
+
+
 async def test_bundles_go_from_registry_to_executor(services: dict[str, Bus]) -> None:
     written = await services["registry"].objects(subjects.BUNDLE_STORE)
     await written.put("digest", b"code" * 500_000)
@@ -218,6 +229,9 @@ async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler
 @pytest.mark.parametrize(
     ("service", "subject"),
     [
+        ("executor", "$KV.console.sessions"),
+        ("scheduler", "$JS.API.STREAM.CREATE.KV_console"),
+        ("registry", "$JS.API.DIRECT.GET.KV_console.$KV.console.sessions"),
         ("executor", "rpc.registry.executions"),
         ("executor", "rpc.scheduler.submit"),
         ("executor", "invoke.python.default.hello"),

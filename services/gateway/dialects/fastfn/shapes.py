@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -53,6 +53,21 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     except ClientDisconnect:
         raise Refusal(CLIENT_GONE, "client closed request") from None
     return b"".join(pieces)
+
+
+async def read_object(request: Request, *, limit: int) -> dict[str, Any]:
+    """Return the request's body, a JSON object.
+
+    Raises:
+        Refusal: 400, it is none; 413, it is larger than `limit` bytes.
+    """
+    try:
+        value: object = orjson.loads(await read_body(request, limit=limit))
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, "invalid json body", detail=str(error)) from None
+    if not isinstance(value, dict):
+        raise Refusal(400, "invalid json body", detail="expected a JSON object")
+    return cast("dict[str, Any]", value)
 
 
 def number(request: Request, name: str, *, default: int, most: int) -> int:
