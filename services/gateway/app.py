@@ -24,9 +24,11 @@ from services.gateway.actors import REQUEST_ID
 from services.gateway.answers import Refusal
 from services.gateway.connection import send_whole
 from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, login, schedules, ui_state
+from services.gateway.dialects.fastfn.docs import Docs
 from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, refusal_response
+from services.gateway.dialects.fastfn.tails import PATH as LIVE_LOGS
 from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.guard.gate import CALLER, Guard
 
@@ -41,12 +43,13 @@ type Endpoints = dict[str, dict[str, Handler]]
 """Path template, then method."""
 
 
-def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard, logins: Logins) -> "ControlPlane":
+def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Guard, logins: Logins) -> "ControlPlane":
     """Return the control plane.
 
     Args:
         plane: what the endpoints work with.
         tails: the endpoint that is followed.
+        docs: what is served to readers.
         ops: answers the operator endpoints.
         guard: says who may.
         logins: what logging in works with.
@@ -60,6 +63,9 @@ def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard, logins:
         }
     endpoints |= {
         "/_fn/health": {"GET": health.health(plane)},
+        "/system/metrics": {"GET": health.health(plane)},
+        "/openapi.json": {"GET": docs.openapi()},
+        "/_fn/openapi.json": {"GET": docs.openapi()},
         "/_fn/catalog": {"GET": health.catalog(plane)},
         "/_fn/schedules": {"GET": schedules.listing(plane)},
         "/_fn/executions": {"GET": executions.listing(plane)},
@@ -75,6 +81,7 @@ def create_app(*, plane: Plane, tails: Tails, ops: OpsApp, guard: Guard, logins:
             "DELETE": ui_state.reset(logins.board),
         },
     }
+    docs.tell([*endpoints.items(), (LIVE_LOGS, ("GET",))])
     app = FastAPI(
         title="fnbus",
         openapi_url=None,

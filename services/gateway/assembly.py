@@ -19,6 +19,7 @@ from services.gateway.calls import Caller
 from services.gateway.catalogue import Catalogue
 from services.gateway.connection import Connection
 from services.gateway.desk import Desk
+from services.gateway.dialects.fastfn.docs import Docs
 from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.tails import Tails
@@ -124,9 +125,17 @@ async def start(
     )
     tails = Tails(bus)
     failures = _failures(settings)
+    docs = Docs(
+        catalogue=catalogue,
+        origin=origin,
+        enabled=settings.docs_enabled,
+        include_internal=settings.openapi_include_internal,
+        public_base_url=settings.public_base_url,
+    )
     control = create_app(
         plane=plane,
         tails=tails,
+        docs=docs,
         ops=OpsApp(service="gateway", readiness=plane.missing, metrics=metrics),
         guard=_guard(settings, origin, board, failures),
         logins=Logins(

@@ -29,6 +29,8 @@ class Catalogue:
         self.meta: CatalogMeta | None = None
         self.complete = asyncio.Event()
         """Set once the whole catalogue has been read."""
+        self.changes = 0
+        """Rises with each change, for what is made from the catalogue and kept."""
         self._max_body_bytes = max_body_bytes
 
     async def follow(self, bus: port.Bus) -> None:
@@ -42,6 +44,7 @@ class Catalogue:
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _take(self, key: str, function: FunctionEntry | None) -> None:
+        self.changes += 1
         if function is None:
             self.table.remove(key)
             self.gates.keep(key, ())
@@ -54,5 +57,6 @@ class Catalogue:
         self.table.put(key, function, owners)
 
     def _take_meta(self, meta: CatalogMeta | None) -> None:
+        self.changes += 1
         self.meta = meta
         self.table.set_conflicts(meta.conflicts if meta else ())

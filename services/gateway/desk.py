@@ -28,6 +28,15 @@ log = logging.getLogger(__name__)
 
 _CONTROL = ("/_fn", "/console")
 _CONTROL_BELOW = ("/_fn/", "/console/")
+_PAGES = frozenset({"/openapi.json", "/docs", "/system/metrics"})
+"""The platform's own pages outside of that: a function of the same path goes before them."""
+
+
+class NotMapped(Refusal):
+    """No route leads anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "not found")
 
 
 def is_control(path: str) -> bool:
@@ -129,6 +138,10 @@ class Desk:
         self._ledger.note(exchange, status, answer.error)
         return True
 
+    def is_page(self, exchange: Exchange, error: Exception) -> bool:
+        """Whether a request that was refused is for a page of the platform: no function has its path."""
+        return isinstance(error, NotMapped) and exchange.scope["path"] in _PAGES
+
     def failed(self, exchange: Exchange, error: Exception) -> Answer:
         """Return the answer to a request that was refused, or that failed here."""
         if not isinstance(error, Refusal):
@@ -149,4 +162,4 @@ def _unmatched(match: Match[Callee]) -> Refusal:
         case Verdict.OPTIONS:
             return Refusal(204, "", (b"allow", ", ".join(match.allow).encode()))
         case _:
-            return Refusal(404, "not found")
+            return NotMapped()

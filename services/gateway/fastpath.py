@@ -45,6 +45,9 @@ class FastPath:
                 desk.close(exchange)
                 return False
         except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
+            if desk.is_page(exchange, error):
+                desk.close(exchange)
+                return False
             self._send(exchange, desk.failed(exchange, error))
         self.taken += 1
         return True

@@ -11,6 +11,7 @@ type Headers = dict[str, str | list[str]]
 type Network = IPv4Network | IPv6Network
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PRIVATE = frozenset({"x-fn-admin-token"})
 """Headers that are meant for the gateway and never reach a function."""
 
@@ -114,6 +115,22 @@ class Origin:
             return told if told in ("http", "https") else own
         return own
 
+    def base_url(self, peer: tuple[str, int] | None, headers: Headers, *, scheme: str) -> str:
+        """Return the URL under which the gateway was asked, without a last `/`; empty when the host cannot be one.
+
+        Args:
+            peer: who connected.
+            headers: of the request.
+            scheme: of the connection.
+        """
+        host = first(headers, "host")
+        if self._trusted and peer and self._trusts(peer[0]):
+            host = _last(headers, "x-forwarded-host") or host
+        scheme = self.scheme(peer, headers, scheme)
+        if scheme not in ("http", "https") or not _AUTHORITY.fullmatch(host):
+            return ""
+        return f"{scheme}://{host.lower()}"
+
     def is_local(self, peer: tuple[str, int] | None, headers: Headers) -> bool:
         """Whether the client itself sits on the loopback interface; a forwarded request from an unknown proxy does not."""
         if "x-forwarded-for" in headers and not (peer and self._trusts(peer[0])):
@@ -133,6 +150,11 @@ def without_port(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0]
+
+
+def _last(headers: Headers, name: str) -> str:
+    """Return what the nearest proxy put into a header that each of them may add to."""
+    return ",".join(_all(headers, name)).rpartition(",")[2].strip()
 
 
 def _all(headers: Headers, name: str) -> list[str]:

@@ -106,6 +106,13 @@ class GatewaySettings(ServiceSettings):
     def _no_file_when_empty(cls, value: object) -> object:
         return None if value == "" else value
 
+    public_base_url: Annotated[str, Field(validation_alias=_fastfn("public_base_url"))] = ""
+    """Where clients reach the gateway, for documents that say so: `https://api.example.com`; empty: where they asked."""
+    docs_enabled: Annotated[bool, Field(validation_alias=_fastfn("docs_enabled"))] = True
+    """False: `/openapi.json` and `/docs` answer 404."""
+    openapi_include_internal: Annotated[bool, Field(validation_alias=_fastfn("openapi_include_internal"))] = False
+    """The OpenAPI document tells the platform's own endpoints as well."""
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:

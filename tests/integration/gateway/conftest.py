@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -52,7 +53,13 @@ def fast() -> bool:
 
 
 @pytest.fixture
-async def gateway(net: Net, executor: FakeExecutor, *, fast: bool) -> AsyncIterator[Gateway]:
+def chosen() -> dict[str, Any]:
+    """Settings of the gateway that a module wants to be other ones; it parametrises this."""
+    return {}
+
+
+@pytest.fixture
+async def gateway(net: Net, executor: FakeExecutor, *, fast: bool, chosen: dict[str, Any]) -> AsyncIterator[Gateway]:
     """A gateway on a free port, with small limits."""
     settings = GatewaySettings(
         http_port=0,
@@ -62,7 +69,7 @@ async def gateway(net: Net, executor: FakeExecutor, *, fast: bool) -> AsyncItera
         console_write_enabled=True,
         console_rate_limit_max=0,
         console_write_rate_limit_max=0,
-    )
+    ).model_copy(update=chosen)
     async with asyncio.TaskGroup() as tasks:
         stack = contextlib.AsyncExitStack()
         service = Service("gateway", tasks, stack)
