@@ -8,6 +8,10 @@ from enum import StrEnum
 
 from libs.messages.codec import record
 
+PROXY_HEAD = b'{"proxy":true}'
+"""Head of an ANSWER that is not for the caller: its body (a JSON object) says what the gateway is to fetch for it instead.
+Every other answer's head is a list, so that nobody who handles those has to look for it."""
+
 
 class ReplyKind(StrEnum):
     """What a reply means for the caller."""

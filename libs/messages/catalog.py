@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.messages.codec import record
+from libs.messages.web import Cors, Edge
 
 
 @record()
@@ -99,6 +100,10 @@ class Policy:
     methods: tuple[str, ...] = ("GET",)
     worker_pool: WorkerPoolPolicy = WorkerPoolPolicy()
     keep_warm: KeepWarm = KeepWarm()
+    edge: Edge | None = None
+    """None: the gateway fetches nothing for it."""
+    cors: Cors | None = None
+    """None: browsers keep pages of other origins from reading its answers."""
 
 
 @record()

@@ -1,8 +1,9 @@
 """What becomes of a job's delivery: decided here, purely, from what happened to it."""
 
+from dataclasses import replace
 from enum import StrEnum
 
-from libs.messages.calls import FailureCode, Reply, ReplyKind
+from libs.messages.calls import PROXY_HEAD, FailureCode, Reply, ReplyKind
 from libs.messages.jobs import JobEvent, Outcome
 
 
@@ -50,6 +51,11 @@ def settle(happened: Happened) -> Settle:
 
 def outcome(event: JobEvent, reply: Reply, *, sequence: int) -> Outcome:
     """Return how an attempt ended, for the scheduler. An attempt that found no room was not one (`rejected`)."""
+    if reply.head == PROXY_HEAD:
+        # What is to be fetched is fetched by a gateway for whoever called it, and nobody has called here.
+        reply = replace(
+            reply, status=0, head=b"", body=b"", body_ref="", code=FailureCode.INVALID_RESPONSE, message="a job cannot proxy"
+        )
     return Outcome(
         job_id=event.job_id,
         attempt=event.attempt,

@@ -1,13 +1,13 @@
 """What goes out: a reply, a failure or a refusal as status, headers and body. Pure."""
 
 import re
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import orjson
 
 from libs.messages import calls
 from libs.messages.calls import FailureCode, ReplyKind
-from services.gateway.outcomes import Outcome, Trouble
+from services.gateway.outcomes import Failed, Outcome, Trouble
 from services.gateway.pieces import Streamed
 
 type AsgiHeaders = list[tuple[bytes, bytes]]
@@ -48,15 +48,16 @@ class Refusal(Exception):  # noqa: N818  not a fault of ours
         self.more = more
 
 
-class Failed(NamedTuple):
-    """There is no answer from the guest."""
+class Forward(Exception):  # noqa: N818  not a fault
+    """A reply is no answer yet: what it asks for has to be fetched first (`forwarding`).
 
-    status: int
-    text: str
-    retry: int = 0
-    """Seconds after which trying again may help; 0: it will not."""
-    code: str = ""
-    """For programs, where the text is not enough."""
+    Attributes:
+        reply: the reply.
+    """
+
+    def __init__(self, reply: calls.Reply) -> None:
+        super().__init__("to be fetched")
+        self.reply = reply
 
 
 _TROUBLES = {
@@ -69,18 +70,23 @@ _TROUBLES = {
 }
 
 
-def failure(outcome: Outcome, *, overflow_status: int) -> Failed | None:
+def failure(outcome: Outcome | Failed, *, overflow_status: int) -> Failed | None:
     """Return how a call failed, or None when the guest answered."""
+    if isinstance(outcome, Failed):
+        return outcome
     if isinstance(outcome, Trouble):
         return _TROUBLES[outcome]
-    if isinstance(outcome, Streamed):
-        outcome = outcome.reply
-    kind = outcome.kind
+    return failure_of(outcome.reply if isinstance(outcome, Streamed) else outcome, overflow_status=overflow_status)
+
+
+def failure_of(reply: calls.Reply, *, overflow_status: int) -> Failed | None:
+    """Return how a call failed to which there is a reply, or None when the guest answered."""
+    kind = reply.kind
     if kind is ReplyKind.ANSWER or kind is ReplyKind.STREAM:
-        return None if _MIN_STATUS <= outcome.status <= _MAX_STATUS else Failed(502, "invalid runtime response")
+        return None if _MIN_STATUS <= reply.status <= _MAX_STATUS else Failed(502, "invalid runtime response")
     if kind is ReplyKind.BUSY:
         return Failed(overflow_status, "worker pool overflow", retry=1)
-    return _without_answer(outcome)
+    return _without_answer(reply)
 
 
 def _without_answer(reply: calls.Reply) -> Failed:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from libs.bus import port
 from libs.clock import Clock, SystemClock
 from libs.lifecycle import Service
+from libs.outbound.client import Client
 from libs.telemetry.ops import EmbeddedServer, OpsApp
 from libs.telemetry.tracing import Tracing
 from services.gateway.app import create_app
@@ -26,6 +27,7 @@ from services.gateway.dialects.fastfn.tails import Tails
 from services.gateway.edge import Edge
 from services.gateway.executors import Executors
 from services.gateway.fastpath import FastPath
+from services.gateway.forwarding import Forwarding
 from services.gateway.guard.board import Board
 from services.gateway.guard.credentials import Verifier, credentials_of, text_of
 from services.gateway.guard.gate import Guard, Rates
@@ -92,6 +94,9 @@ async def start(
     executors = Executors(clock or SystemClock())
     caller = Caller(bus, service.tasks, lost=executors.lost)
     meter = Meter()
+    outbound = Client(verify_tls=settings.http_verify_tls)
+    service.stack.push_async_callback(outbound.close)
+    forwarding = Forwarding(outbound)
     origin = Origin(settings.trusted_proxies)
     for subscription in (await executors.start(bus), await caller.start()):
         service.stack.push_async_callback(subscription.unsubscribe)
@@ -119,6 +124,7 @@ async def start(
         catalogue=catalogue,
         executors=executors,
         caller=caller,
+        forwarding=forwarding,
         tracer=tracer,
         max_body_bytes=settings.max_body_bytes,
         jobs_enabled=settings.jobs_enabled,
@@ -151,6 +157,7 @@ async def start(
         caller=caller,
         origin=origin,
         ledger=Ledger(meter=meter, tracer=tracer),
+        forwarding=forwarding,
         max_in_flight=settings.max_in_flight,
     )
     short = FastPath(desk, service.tasks) if fast else None

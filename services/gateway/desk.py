@@ -11,13 +11,15 @@ from libs.messages import heads
 from libs.telemetry.ops import PATHS, Receive, Scope, Send
 from services.gateway import answers, requests, turn
 from services.gateway.admission import Gate
-from services.gateway.answers import Refusal
+from services.gateway.answers import Forward, Refusal
 from services.gateway.callee import Callee
 from services.gateway.calls import Caller
 from services.gateway.connection import send_whole
 from services.gateway.exchange import Exchange
 from services.gateway.finish import Answer, Finish, refused
+from services.gateway.forwarding import Forwarding
 from services.gateway.ledger import Ledger
+from services.gateway.outcomes import Outcome
 from services.gateway.outflow import Outflow
 from services.gateway.pieces import Streamed
 from services.gateway.relay import discard, relay
@@ -48,7 +50,14 @@ class Desk:
     """Everything that a call needs on its way through."""
 
     def __init__(
-        self, *, table: Table[Callee], caller: Caller, origin: requests.Origin, ledger: Ledger, max_in_flight: int
+        self,
+        *,
+        table: Table[Callee],
+        caller: Caller,
+        origin: requests.Origin,
+        ledger: Ledger,
+        forwarding: Forwarding,
+        max_in_flight: int,
     ) -> None:
         """Answer calls to what is in `table`."""
         self.caller = caller
@@ -56,6 +65,7 @@ class Desk:
         self.finish = Finish()
         self._table = table
         self._ledger = ledger
+        self._forwarding = forwarding
         self._max_in_flight = max_in_flight
         self._given_ids: set[str] = set()
 
@@ -104,6 +114,14 @@ class Desk:
         """
         if gate.full or self.caller.in_flight >= self._max_in_flight:
             raise turn.overflow(gate)
+
+    async def answer(self, exchange: Exchange, callee: Callee, outcome: Outcome) -> Answer:
+        """Return what a call's caller gets, fetched from elsewhere if the handler says so."""
+        try:
+            return self.finish.answer(exchange, callee, outcome)
+        except Forward as asked:
+            fetched = await self._forwarding.resolve(callee, asked.reply, began=exchange.began)
+        return self.finish.answer(exchange, callee, fetched)
 
     async def stream(self, exchange: Exchange, callee: Callee, stream: Streamed) -> None:
         """Answer piece by piece."""

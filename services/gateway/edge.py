@@ -75,9 +75,10 @@ class Edge:
             if isinstance(outcome, Streamed):
                 await desk.stream(exchange, callee, outcome)
                 return
+            answer = await desk.answer(exchange, callee, outcome)
         finally:
             gate.leave()
-        await desk.send(exchange, desk.finish.answer(exchange, callee, outcome))
+        await desk.send(exchange, answer)
 
 
 async def _read_body(exchange: Exchange, limit: int) -> bytes:

@@ -15,12 +15,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from libs.messages import calls
 from libs.telemetry.ops import Receive, Scope, Send
-from services.gateway.answers import Refusal
+from services.gateway.answers import Forward, Refusal
 from services.gateway.callee import Callee
 from services.gateway.desk import Desk, is_control
 from services.gateway.exchange import Exchange
 from services.gateway.finish import Answer
-from services.gateway.outcomes import Outcome, Trouble
+from services.gateway.outcomes import Outcome
 from services.gateway.pieces import Streamed
 
 
@@ -84,27 +84,34 @@ class FastPath:
         if isinstance(outcome, Streamed) or (isinstance(outcome, calls.Reply) and outcome.body_ref):
             self._tasks.create_task(self._slowly(exchange, callee, outcome), name=f"answer to {exchange.id}")
             return
+        try:
+            answer = self._desk.finish.answer(exchange, callee, outcome)
+        except Forward as asked:
+            self._tasks.create_task(self._slowly(exchange, callee, asked.reply), name=f"fetch for {exchange.id}")
+            return
+        except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
+            answer = self._desk.failed(exchange, error)
         callee.gate.leave()
-        self._answer(exchange, callee, outcome)
+        self._send(exchange, answer)
 
     async def _slowly(self, exchange: Exchange, callee: Callee, outcome: calls.Reply | Streamed) -> None:
-        """Answer what comes in pieces, or from the store."""
+        """Answer what comes in pieces, from the store, or from elsewhere."""
         try:
             if isinstance(outcome, Streamed):
                 await self._desk.stream(exchange, callee, outcome)
                 self._desk.close(exchange)
                 return
-            fetched = await self._desk.caller.fetch(outcome)
+            answer = await self._fetched(exchange, callee, outcome)
         finally:
             callee.gate.leave()
-        self._answer(exchange, callee, fetched)
-
-    def _answer(self, exchange: Exchange, callee: Callee, outcome: calls.Reply | Trouble) -> None:
-        try:
-            answer = self._desk.finish.answer(exchange, callee, outcome)
-        except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
-            answer = self._desk.failed(exchange, error)
         self._send(exchange, answer)
+
+    async def _fetched(self, exchange: Exchange, callee: Callee, reply: calls.Reply) -> Answer:
+        desk = self._desk
+        try:
+            return await desk.answer(exchange, callee, await desk.caller.fetch(reply) if reply.body_ref else reply)
+        except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
+            return desk.failed(exchange, error)
 
     def _send(self, exchange: Exchange, answer: Answer) -> None:
         self._desk.close(exchange)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from libs.messages import calls
 from services.gateway import answers
-from services.gateway.answers import AsgiHeaders, Failed, Heads, Refusal
+from services.gateway.answers import AsgiHeaders, Forward, Heads, Refusal
 from services.gateway.callee import Callee
 from services.gateway.exchange import Exchange
-from services.gateway.outcomes import Outcome
+from services.gateway.outcomes import Failed, Outcome
 from services.gateway.pieces import Streamed
 
 _RETRY_AFTER = (b"retry-after", b"1")
@@ -40,12 +40,21 @@ class Finish:
     def __init__(self) -> None:
         self._heads = Heads()
 
-    def answer(self, exchange: Exchange, callee: Callee, outcome: Outcome) -> Answer:
-        """Return what a call's caller gets; of a streamed one, what it gets first."""
+    def answer(self, exchange: Exchange, callee: Callee, outcome: Outcome | Failed) -> Answer:
+        """Return what a call's caller gets; of a streamed one, what it gets first.
+
+        Raises:
+            Forward: that has to be fetched first.
+        """
         gate = callee.gate
         reply = outcome.reply if type(outcome) is Streamed else outcome if type(outcome) is calls.Reply else None
-        failed = answers.failure(reply or outcome, overflow_status=gate.overflow_status)
-        headers = self._heads.headers(reply) if reply is not None and failed is None else None
+        if reply is not None:
+            failed = answers.failure_of(reply, overflow_status=gate.overflow_status)
+            headers = self._heads.headers(reply) if failed is None else None
+            if headers is None and failed is None and reply.head == calls.PROXY_HEAD:
+                raise Forward(reply)
+        else:
+            failed, headers = answers.failure(outcome, overflow_status=gate.overflow_status), None
         if reply is None or failed is not None or headers is None:
             failed = failed or Failed(502, "invalid runtime response")
             status, error, retry = failed.status, failed.text, failed.retry

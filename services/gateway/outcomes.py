@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from typing import NamedTuple
 
 from libs.messages import calls
 from services.gateway.pieces import Streamed
@@ -29,6 +30,17 @@ class Trouble(Enum):
     """The reply could not be parsed, or its body could not be fetched."""
     TOO_LARGE = auto()
     """The request's head does not fit into a message."""
+
+
+class Failed(NamedTuple):
+    """There is no answer from the guest."""
+
+    status: int
+    text: str
+    retry: int = 0
+    """Seconds after which trying again may help; 0: it will not."""
+    code: str = ""
+    """For programs, where the text is not enough."""
 
 
 type Outcome = calls.Reply | Streamed | Trouble

@@ -82,6 +82,8 @@ class GatewaySettings(ServiceSettings):
     """How long a login lasts, in seconds."""
     max_in_flight: Annotated[int, Field(ge=1)] = 4096
     """Calls under way in this gateway; more are turned away."""
+    http_verify_tls: Annotated[bool, Field(validation_alias=_fastfn("http_verify_tls"))] = True
+    """False: what is fetched for functions (`edge`) may have any certificate."""
     jobs_enabled: Annotated[bool, Field(validation_alias=_fastfn("jobs_enabled"))] = True
     """False: the jobs API answers 404."""
 

@@ -10,7 +10,8 @@ from typing import cast
 
 from libs import runtime_names
 from libs.messages import catalog
-from services.registry.source import bounds, interfaces, patterns, reading, schedules
+from libs.messages.web import Cors, Edge
+from services.registry.source import bounds, interfaces, patterns, reading, schedules, web
 from services.registry.source.bounds import Bounds
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
@@ -29,8 +30,8 @@ _STYLES = {
 _FORCE = ("force-url", "force_url", "forceUrl")
 _KNOWN = frozenset({
     "runtime", "name", "entrypoint", "group", "timeout_ms", "max_concurrency", "max_body_bytes", "include_debug_headers",
-    "response", "invoke", "schedule", "keep_warm", "worker_pool", "shared_deps", "edge", "home", "assets", "zero_config",
-    "discovery", "routing", "zero_config_ignore_dirs", "strict_fs", "methods", "routes", "route", "permissions",
+    "response", "invoke", "schedule", "keep_warm", "worker_pool", "shared_deps", "edge", "cors", "home", "assets",
+    "zero_config", "discovery", "routing", "zero_config_ignore_dirs", "strict_fs", "methods", "routes", "route", "permissions",
     *bounds.LIMITS, *_FORCE,
 })  # fmt: skip
 _KNOWN_INVOKE = frozenset({
@@ -62,6 +63,8 @@ class Config:
     handler_style: str | None = None
     worker_pool: catalog.WorkerPoolPolicy | None = None
     keep_warm: catalog.KeepWarm | None = None
+    edge: Edge | None = None
+    cors: Cors | None = None
     bounds: Bounds = field(default_factory=Bounds)
     """Limits and permissions."""
     interface: catalog.Interface = field(default_factory=catalog.Interface)
@@ -132,6 +135,8 @@ def parse_config(path: str, data: bytes) -> Config:
         handler_style=_parse_style(invoke),
         worker_pool=_parse_pool(config),
         keep_warm=bounds.parse_keep_warm(config),
+        edge=web.parse_edge(config),
+        cors=web.parse_cors(config),
         bounds=bounds.parse_bounds(config),
         interface=interfaces.parse_interface(invoke),
         problems=tuple(problems),

@@ -176,6 +176,8 @@ def _policy(config: Config, methods: tuple[str, ...]) -> catalog.Policy:
         methods=methods,
         worker_pool=default.worker_pool if config.worker_pool is None else config.worker_pool,
         keep_warm=default.keep_warm if config.keep_warm is None else config.keep_warm,
+        edge=config.edge,
+        cors=config.cors,
     )
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from libs.messages.calls import PROXY_HEAD
 from libs.testing.guests import ANSWER, Answered, Sources
 
 RUST_READS = """use serde_json::Value;
@@ -264,3 +265,31 @@ def test_a_large_body_goes_in_and_out_unchanged(answered: Answered) -> None:
     }
     body = bytes(range(256)) * 16384  # 4 MiB
     assert answered(sources, body=body).body == body
+
+
+@pytest.mark.parametrize("wanted", ['{"url": "https://example.com/a", "method": "POST", "body": "x"}', '{"path": "/b"}'])
+def test_a_proxy_is_for_the_gateway(answered: Answered, wanted: str) -> None:
+    expression = f'{{"proxy": {wanted}}}'
+    answer = answered(returning(expression, expression, rust=ast.literal_eval(expression)))
+    assert (answer.type, answer.status, answer.head) == (ANSWER, 200, PROXY_HEAD)
+    assert answer.json() == json.loads(wanted)
+
+
+def test_a_proxy_with_bytes_has_them_as_base64(answered: Answered) -> None:
+    answer = answered(
+        returning('{"proxy": {"path": "/", "body": b"\\x00\\xff"}}', '{ proxy: { path: "/", body: Buffer.from([0, 255]) } }')
+    )
+    assert answer.json() == {"path": "/", "body": None, "is_base64": True, "body_base64": "AP8="}
+
+
+def test_a_proxy_that_is_no_object_is_no_answer(answered: Answered) -> None:
+    expression = '{"proxy": "https://example.com"}'
+    answer = answered(returning(expression, expression, rust=ast.literal_eval(expression)))
+    assert answer.failure["code"] == "invalid_response"
+
+
+def test_a_proxy_of_null_is_none(answered: Answered) -> None:
+    answer = answered(
+        returning('{"proxy": None, "body": "x"}', '{ proxy: null, body: "x" }', rust={"proxy": None, "body": "x"})
+    )
+    assert (answer.status, answer.text) == (200, "x")

@@ -230,3 +230,9 @@ def test_code_without_a_manifest_has_nothing_to_build(tmp_path: Path) -> None:
     (tmp_path / "composer.json").write_text("{")
     with pytest.raises(errors.PermanentError, match=r"composer\.json is not JSON"):
         PhpRuntime().build(tmp_path, "handler.php")
+
+
+def test_a_proxy_is_data(bench: Bench) -> None:
+    assert bench.loaded(php("return ['proxy' => ['url' => 'https://example.com']];")).call().json() == {
+        "proxy": {"url": "https://example.com"}
+    }

@@ -19,6 +19,8 @@ const { from } = Buffer;
 const EMPTY = Buffer.alloc(0);
 const NAMELESS = from("[]");
 const JSON_HEAD = from('[["content-type","application/json"]]');
+/** Says that the body describes what the gateway is to fetch. */
+const PROXY_HEAD = from('{"proxy":true}');
 const JSON_TYPE = "application/json";
 const TEXT_TYPE = "text/plain; charset=utf-8";
 const HTML_TYPE = "text/html; charset=utf-8";
@@ -55,7 +57,7 @@ export function typeOfPiece(piece) {
 }
 
 function fromEnvelope(value) {
-  if (hasOwn(value, "proxy")) throw new InvalidResponse("edge proxy disabled for this function");
+  if (value.proxy !== null && value.proxy !== undefined) return { status: 200, head: PROXY_HEAD, body: directive(value.proxy) };
   const status = statusIn(value.status !== undefined ? value.status : value.statusCode === undefined ? 200 : value.statusCode);
   const [pairs, contentType] = headerList(value.headers);
   const encoded = value.body_base64;
@@ -64,6 +66,13 @@ function fromEnvelope(value) {
     return finish(status, pairs, contentType, decoded(encoded ?? value.body ?? ""));
   }
   return finish(status, pairs, contentType, value.body);
+}
+
+/** What the gateway is to fetch, as JSON; bytes in it travel as base64. */
+function directive(wanted) {
+  if (typeof wanted !== "object" || Array.isArray(wanted)) throw new InvalidResponse(`proxy must be an object, not ${shown(wanted)}`);
+  if (!isBytes(wanted.body)) return jsonOf(wanted);
+  return jsonOf({ ...wanted, body: null, is_base64: true, body_base64: bytesOf(wanted.body).toString("base64") });
 }
 
 /** By its shape: the global Response costs milliseconds to touch, and a function may bring one of its own. */

@@ -8,7 +8,6 @@ namespace Fnbus\Guest;
 /** An array with one of these keys describes an answer; any other is the answer. */
 const ENVELOPE = [
     'status' => 1, 'statusCode' => 1, 'headers' => 1, 'body' => 1, 'body_base64' => 1, 'is_base64' => 1, 'isBase64Encoded' => 1,
-    'proxy' => 1,
 ];
 
 const JSON_TYPE = 'application/json';
@@ -56,9 +55,6 @@ function answer_of(mixed $value, int $status, array $said): Answer
     }
     if (!\is_array($value) || \array_is_list($value) || \array_intersect_key($value, ENVELOPE) === []) {
         return finished($status ?: 200, header_pairs($said), $value);
-    }
-    if (\array_key_exists('proxy', $value)) {
-        throw new InvalidResponse('edge proxy disabled for this function');
     }
     [$pairs, $contentType] = header_pairs($value['headers'] ?? null);
     $named = \array_column($pairs, 0);

@@ -41,6 +41,8 @@ def invoke(plane: Plane) -> Handler:
                 wanted, place, trace, client=request.client.host if request.client else "", waited_ms=waited_ms
             )
             outcome = await plane.caller.call(callee.subject, invocation, traceparent=trace.header(), gone=gone)
+            if isinstance(outcome, calls.Reply) and outcome.head == calls.PROXY_HEAD:
+                outcome = await plane.forwarding.resolve(callee, outcome, began=began)
         finally:
             gate.leave()
         latency = round((time.perf_counter() - began) * 1000, 3)

@@ -8,6 +8,7 @@ from libs.telemetry.tracing import Tracing
 from services.gateway.calls import Caller
 from services.gateway.catalogue import Catalogue
 from services.gateway.executors import Executors
+from services.gateway.forwarding import Forwarding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Plane:
     catalogue: Catalogue
     executors: Executors
     caller: Caller
+    forwarding: Forwarding
     tracer: Tracing
     max_body_bytes: int
     """The platform's cap on bodies."""

@@ -58,6 +58,8 @@ _ENVELOPE = frozenset({"status", "statusCode", "headers", "body", "body_base64",
 
 JSON_TYPE = "application/json"
 _JSON_HEAD = b'[["content-type","application/json"]]'
+_PROXY_HEAD = b'{"proxy":true}'
+"""Says that the body describes what the gateway is to fetch."""
 _TEXT_TYPE = "text/plain; charset=utf-8"
 _HTML_TYPE = "text/html; charset=utf-8"
 _BINARY_TYPE = "application/octet-stream"
@@ -101,8 +103,8 @@ def _from_tuple(value: tuple[Any, ...]) -> Answer | Flow:
 
 
 def _from_envelope(value: dict[str, Any]) -> Answer | Flow:
-    if "proxy" in value:
-        raise InvalidResponseError("edge proxy disabled for this function")
+    if value.get("proxy") is not None:
+        return 200, _PROXY_HEAD, _directive(value["proxy"])
     status = _status(value["status"] if "status" in value else value.get("statusCode", 200))
     pairs, content_type = header_list(value.get("headers"))
     body = value.get("body")
@@ -110,6 +112,19 @@ def _from_envelope(value: dict[str, Any]) -> Answer | Flow:
     if value.get("is_base64") or value.get("isBase64Encoded") or (body is None and encoded is not None):
         body = decoded(body if encoded is None else encoded)
     return _finish(status, pairs, content_type, body)
+
+
+def _directive(wanted: object) -> bytes:
+    """Return what the gateway is to fetch, as JSON; bytes in it travel as base64."""
+    if not isinstance(wanted, dict):
+        raise InvalidResponseError(f"proxy must be an object, not {type(wanted).__name__}")
+    body: Any = wanted.get("body")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if isinstance(body, bytes | bytearray | memoryview):
+        import binascii
+
+        packed = binascii.b2a_base64(bytes(body), newline=False).decode()  # pyright: ignore[reportUnknownArgumentType]
+        wanted = wanted | {"body": None, "is_base64": True, "body_base64": packed}  # pyright: ignore[reportUnknownVariableType]
+    return dumps(wanted)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _status(value: object) -> int:
