@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import calls, handlers, rest, starts
+from benchmarks import calls, handlers, many, rest, starts
 from benchmarks.load import Load
 from benchmarks.report import Report
 from libs.testing.cluster import Cluster, running_cluster
 
-SECTIONS = ("memory", "calls", "latency", "jobs", "deploys", "workers", "cold", "burst", "traced", "executors")
-_ON_ONE_CLUSTER = frozenset(SECTIONS) - {"traced", "executors"}
+SECTIONS = ("memory", "calls", "latency", "jobs", "deploys", "workers", "cold", "burst", "traced", "executors", "many")
+_ON_ONE_CLUSTER = frozenset(SECTIONS) - {"traced", "executors", "many"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class _Run:
     only: frozenset[str]
     seconds: float
     cold: int
+    many: int
     languages: tuple[str, ...]
     """Those that can be measured here."""
     plain: dict[str, Load] = field(default_factory=dict[str, Load])
@@ -71,6 +72,7 @@ async def main() -> None:
             only=frozenset(options.only.split(",")),
             seconds=options.seconds,
             cold=options.cold,
+            many=options.many,
             languages=tuple(languages),
         )
         await _measure(run)
@@ -96,6 +98,7 @@ async def _measure(run: _Run) -> None:
     folders = run.root, run.functions
     await run.section("traced", lambda: calls.traced(report, *folders, languages[:2], run.plain, seconds))
     await run.section("executors", lambda: calls.executors(report, *folders, seconds))
+    await run.section("many", lambda: many.compare(report, run.root, run.many, seconds))
 
 
 async def _warm(run: _Run, cluster: Cluster, languages: Sequence[str], floors: dict[int, Load]) -> None:
@@ -118,6 +121,7 @@ def _options() -> argparse.Namespace:
         "--only", default=",".join(SECTIONS), help=f"which measures, with commas between: {', '.join(SECTIONS)}"
     )
     parser.add_argument("--cold", type=int, default=200, help="functions of each runtime that are called for the first time")
+    parser.add_argument("--many", type=int, default=5000, help="functions that lie beside one that is called")
     parser.add_argument("--output", type=Path, help="file to write to as well: as JSON when it is called so")
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - set(SECTIONS)

@@ -16,7 +16,7 @@ SHOWN = frozenset({
 })  # fmt: skip
 """Actions at INFO that are shown: they answer to a change in the functions folder."""
 
-BUILDS = frozenset({"build_started", "build_progress", "build_done"})
+BUILDS = frozenset({"build_started", "build_progress", "build_done", "deploy_progress"})
 """Actions at INFO that are shown from the start on: somebody waits for them."""
 
 TOLD_BY_BANNER = frozenset({"source_problem", "runtime_missing", "sandbox_missing", "sandbox_off"})

@@ -154,10 +154,10 @@ class JetStreamBus:
         await bucket.ensure()
         return bucket
 
-    async def objects(self, name: str, *, ttl_seconds: float = 0) -> JetStreamObjects:
+    async def objects(self, name: str, *, ttl_seconds: float = 0, projected: bool = False) -> JetStreamObjects:
         """Return the object store (`port.Bus.objects`)."""
         store = JetStreamObjects(self._connection, name)
-        await store.ensure(ttl_seconds=ttl_seconds)
+        await store.ensure(ttl_seconds=ttl_seconds, projected=projected)
         return store
 
     async def close(self) -> None:

@@ -126,15 +126,22 @@ async def ensure_stream(connection: Connection, spec: StreamSpec) -> None:
     await ensure(connection, config)
 
 
-async def ensure(connection: Connection, config: Json) -> None:
+async def ensure(connection: Connection, config: Json, *, projected: bool = False) -> None:
     """Create a stream by its configuration, or bring an existing one to it.
 
     Several services may do so at once: creating a stream that exists just so is no fault to the server. A service that may
     not change the stream leaves that to the one that owns it.
+
+    Args:
+        connection: to the server.
+        config: what the stream is to be.
+        projected: its messages may be lost with the server's machine, so that it need not wait for its disk. That is settled
+            when the stream is made, and by servers from 2.12 on; older ones wait.
     """
     name = config["name"]
     try:
-        await call(connection, f"STREAM.CREATE.{name}", {"num_replicas": 1, **config})
+        persist = {"persist_mode": "async"} if projected else {}
+        await call(connection, f"STREAM.CREATE.{name}", {"num_replicas": 1, **persist, **config})
     except JetStreamError as error:
         if error.err_code != _NAME_IN_USE:
             raise

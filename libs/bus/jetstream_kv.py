@@ -41,7 +41,7 @@ class JetStreamBucket:
             "allow_direct": True,
             "storage": "file",
         }
-        await api.ensure(self._connection, config)
+        await api.ensure(self._connection, config, projected=True)
 
     async def get(self, key: str) -> Entry | None:
         """Return the key's entry (`port.Bucket.get`)."""
@@ -125,8 +125,9 @@ class _Feed:
         self._headers_only = headers_only
         self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
         self._consumed = 0
-        self._revisions: dict[str, int] = {}
-        """Every key that was told and not deleted since."""
+        self._told: dict[str, tuple[int, int]] = {}
+        """Every key that was told and not deleted since: its revision and the hash of its value. A server that has lost what
+        came last gives the same revision a second time."""
         self._unseen: set[str] = set()
         """Of them, those that the present snapshot has not named yet."""
         self._caught_up = False
@@ -159,7 +160,7 @@ class _Feed:
         }
         verb = f"CONSUMER.CREATE.{self._stream}.{name}.{self._prefix}>"
         info = await api.call(self._connection, verb, {"stream_name": self._stream, "config": config})
-        self._unseen = set(self._revisions)
+        self._unseen = set(self._told)
         self._caught_up = False
         if not info.get("num_pending"):
             self._catch_up()
@@ -170,18 +171,18 @@ class _Feed:
         key = subject[len(self._prefix) :]
         value = _value(data, headers)
         self._unseen.discard(key)
-        if self._revisions.get(key) != where.sequence:
-            if value is not None:
-                self._revisions[key] = where.sequence
-                self._entries.put_nowait(Entry(key, value, where.sequence))
-            elif self._revisions.pop(key, None) is not None:
+        if value is None:
+            if self._told.pop(key, None) is not None:
                 self._entries.put_nowait(Entry(key, None, where.sequence))
+        elif self._told.get(key) != (state := (where.sequence, hash(value))):
+            self._told[key] = state
+            self._entries.put_nowait(Entry(key, value, where.sequence))
         if where.pending == 0 and not self._caught_up:
             self._catch_up()
 
     def _catch_up(self) -> None:
         for key in self._unseen:
-            self._entries.put_nowait(Entry(key, None, self._revisions.pop(key)))
+            self._entries.put_nowait(Entry(key, None, self._told.pop(key)[0]))
         self._unseen.clear()
         self._caught_up = True
         self._entries.put_nowait(None)

@@ -28,7 +28,7 @@ class JetStreamObjects:
         self._name = name
         self._stream = f"OBJ_{name}"
 
-    async def ensure(self, *, ttl_seconds: float) -> None:
+    async def ensure(self, *, ttl_seconds: float, projected: bool) -> None:
         """Create the store when it is missing."""
         config: api.Json = {
             "name": self._stream,
@@ -40,7 +40,7 @@ class JetStreamObjects:
         }
         if ttl_seconds:
             config["max_age"] = int(ttl_seconds * api.NANOSECONDS)
-        await api.ensure(self._connection, config)
+        await api.ensure(self._connection, config, projected=projected)
 
     async def put(self, key: str, data: bytes) -> None:
         """Store an object (`port.ObjectStore.put`)."""

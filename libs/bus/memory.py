@@ -215,8 +215,9 @@ class MemoryBus:
         self._check()
         return MemoryBucket(self.broker.buckets.setdefault(name, BucketState()), self._check)
 
-    async def objects(self, name: str, *, ttl_seconds: float = 0) -> MemoryObjects:
+    async def objects(self, name: str, *, ttl_seconds: float = 0, projected: bool = False) -> MemoryObjects:
         """Return the object store (`port.Bus.objects`)."""
+        del projected  # nothing here outlives its process
         self._check()
         state = self.broker.objects.setdefault(name, ObjectState())
         state.ttl_seconds = ttl_seconds or state.ttl_seconds

@@ -292,13 +292,18 @@ class Bus(Protocol):
         ...
 
     async def bucket(self, name: str) -> Bucket:
-        """Return the key-value bucket, created when it is missing."""
+        """Return the key-value bucket, created when it is missing.
+
+        It is for projections: what was written last may be lost with the server's machine, and is written again by its owner.
+        """
         ...
 
-    async def objects(self, name: str, *, ttl_seconds: float = 0) -> ObjectStore:
+    async def objects(self, name: str, *, ttl_seconds: float = 0, projected: bool = False) -> ObjectStore:
         """Return the object store, created when it is missing.
 
-        Objects vanish after `ttl_seconds`; 0: never, or as whoever else opened the store has said.
+        Objects vanish after `ttl_seconds`; 0: never, or as whoever else opened the store has said. `projected`: their owner has
+        them elsewhere and stores them again when they are lost with the server's machine, so that they need not reach its disk
+        at once. All who open a store say the same.
         """
         ...
 

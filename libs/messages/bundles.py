@@ -22,6 +22,11 @@ def digest_files(files: Iterable[tuple[str, bool, str]]) -> str:
     return digest.hexdigest()
 
 
+def weight(bundles: Iterable[Bundle]) -> int:
+    """Return how many bytes of code bundles hold."""
+    return sum(len(file.data) for bundle in bundles for file in bundle.files)
+
+
 def version_digest(
     *,
     bundle: str,

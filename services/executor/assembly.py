@@ -43,7 +43,7 @@ _CORES_COMPUTING = 4
 _MOST_SPARES = 48
 _SPARE_PART = 8
 """Spares may use one such part of the memory for workers."""
-_CATALOG_SECONDS = 10.0
+_CATALOG_SECONDS = 60.0
 _LAST_OUTCOMES_SECONDS = 2.0
 
 

@@ -54,7 +54,7 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
         executor=name,
         bus=bus,
         catalog=await bus.bucket(subjects.CATALOG_BUCKET),
-        bundles=await bus.objects(subjects.BUNDLE_STORE),
+        bundles=await bus.objects(subjects.BUNDLE_STORE, projected=True),
         bodies=await bus.objects(subjects.BODY_STORE, ttl_seconds=streams.BODY_TTL_SECONDS),
         runtimes=runtimes,
         sandbox=sandbox,

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _GONE = ".gone-"
 _SWEEP_SECONDS = 0.5
+_FEW = 64
+"""Folders that may wait to be fetched in advance before they go one by one."""
 _SHOWN = 12
 """Characters of a key that names of folders and tasks have."""
 
@@ -38,13 +40,18 @@ class Shelf[T]:
             folder: where they lie.
             tasks: fetches and removals run here.
             have: returns what is known of a key's folder, fetched into that place when it is not there yet.
-            at_once: fetches under way at the same time; a large catalogue would otherwise be asked for all at once.
+            at_once: fetches in advance that are under way at the same time; where many wait, as at the start with a large
+                catalogue, they go one by one. A folder that somebody waits for is fetched at once.
         """
         self._what = what
         self._folder = folder
         self._tasks = tasks
         self._have = have
-        self._slots = asyncio.Semaphore(at_once)
+        self._at_once = at_once
+        self._later: dict[str, None] = {}
+        """What will be needed some time, in order."""
+        self._ahead = 0
+        """Tasks that see to it."""
         self._known: dict[str, T] = {}
         self._fetching: dict[str, asyncio.Task[T | errors.FnbusError]] = {}
         self._uses = Counter[str]()
@@ -68,9 +75,13 @@ class Shelf[T]:
         return outcome
 
     def prefetch(self, key: str) -> None:
-        """Begin to fetch what will be needed; a failure is told when it is needed."""
-        if key not in self._known:
-            self._fetch_of(key)
+        """Fetch what will be needed, as soon as it is its turn; a failure is told when it is needed."""
+        if key in self._known or key in self._fetching:
+            return
+        self._later[key] = None
+        if self._ahead < self._most_ahead:
+            self._ahead += 1
+            self._tasks.create_task(self._fetch_ahead(), name=f"{self._what}s in advance")
 
     def use(self, key: str) -> None:
         """Note that a version needs a key, and begin to fetch it."""
@@ -96,8 +107,20 @@ class Shelf[T]:
                 self._hide(key)
         await asyncio.to_thread(_remove_hidden, self._folder)
 
+    @property
+    def _most_ahead(self) -> int:
+        return self._at_once if len(self._later) <= _FEW else 1
+
+    async def _fetch_ahead(self) -> None:
+        try:
+            while self._later and self._ahead <= self._most_ahead:
+                await self._fetch_of(next(iter(self._later)))
+        finally:
+            self._ahead -= 1
+
     def _hide(self, key: str) -> None:
         """Take a folder out of sight at once, so that nobody finds half of it; `_remove_hidden` removes it."""
+        self._later.pop(key, None)
         if key in self._fetching:
             self._unwanted.add(key)
             return
@@ -117,6 +140,7 @@ class Shelf[T]:
 
     def _fetch_of(self, key: str) -> "asyncio.Task[T | errors.FnbusError]":
         """Return the one fetch of a key, a task of its own: a caller who gives up does not take it away from others."""
+        self._later.pop(key, None)
         task = self._fetching.get(key)
         if task is None:
             task = self._fetching[key] = self._tasks.create_task(self._outcome(key), name=f"{self._what} {key[:_SHOWN]}")
@@ -125,8 +149,7 @@ class Shelf[T]:
     async def _outcome(self, key: str) -> T | errors.FnbusError:
         """Return what is known of the folder or why there is none; an error raised here would end the task group."""
         try:
-            async with self._slots:
-                self._known[key] = known = await self._have(key, self._folder / key)
+            self._known[key] = known = await self._have(key, self._folder / key)
         except errors.FnbusError as error:
             return error
         except Exception as error:

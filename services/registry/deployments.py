@@ -25,13 +25,17 @@ from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
 from services.registry.remarks import Remarks
-from services.registry.rounds import Herald, Round
+from services.registry.rounds import Herald, Progress, Round
 from services.registry.source.folder import LoadedFunction, Snapshot
 from services.registry.source.port import Source
 
 log = logging.getLogger(__name__)
 
 _TRIES = 5
+_AT_ONCE = 256
+"""Functions that are written at the same time: a commit costs as much for many as for one."""
+_READING = 16
+_LIGHT_BYTES = 1024 * 1024
 _LONGEST_PAUSE = 5.0
 
 
@@ -85,8 +89,15 @@ class Deployments:
         self._unknown: frozenset[str] = frozenset()
         self._applied: dict[str, tuple[LoadedFunction, FunctionEntry]] = {}
         self._herald = Herald(metrics)
+        self._reading = asyncio.Semaphore(_READING)
+        self._progress = Progress()
         self._due = asyncio.Event()
         self._full = True
+
+    @property
+    def progress(self) -> str:
+        """How far the present round is, in words; empty when there is not much to do."""
+        return str(self._progress)
 
     async def run(self) -> None:
         """Keep in step for ever."""
@@ -147,6 +158,7 @@ class Deployments:
             errors.TemporaryError: store or bus cannot be reached; a full round has to follow.
         """
         now = Round(began=time.perf_counter())
+        self._progress = now.progress
         if full:
             await self._projection.read()  # before the store: see `projection`
             await self._functions.ensure()
@@ -181,7 +193,8 @@ class Deployments:
             for identity in self._building.outdated(self._entries):
                 self._applied.pop(identity, None)
         todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
-        await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now))
+        now.progress.expect("stored", len(todo.deploy))
+        await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now), limit=_AT_ONCE)
         await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
         if self._building is not None:
             await self._building.settle(self._entries)
@@ -191,16 +204,24 @@ class Deployments:
         identity = catalog.loaded_id(namespace, function)
         if identity in self._unknown:
             return
-        try:
-            code = await self._missing_bundles(function, self._entries.get(identity))
-        except errors.TemporaryError:
-            now.postponed = True
-            return
+        async with self._reading:
+            try:
+                code = await self._missing_bundles(function, self._entries.get(identity))
+            except errors.TemporaryError:
+                now.postponed = True
+                return
+            if bundles.weight(code.values()) > _LIGHT_BYTES:  # much code waits in memory for the store only a few at a time
+                await self._try_to_write(function, namespace, code, now)
+                return
+        await self._try_to_write(function, namespace, code, now)
+
+    async def _try_to_write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: Round) -> None:
         try:
             # Another registry that was faster may have loaded a newer folder: load again before anything is put over its work.
             now.postponed = not await self._write(function, namespace, code, now) or now.postponed
         except errors.PermanentError as error:
             now.faults.append(Problem(path=function.name, message=str(error)))
+        now.progress.step("stored")
 
     async def _write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: Round) -> bool:
         """Write one function unless the store has it just so; False when another registry was faster: look again."""
@@ -230,6 +251,7 @@ class Deployments:
             self._applied[identity] = (function, written)
         now.deployed.append(written)
         self._audit.note(of_function(FOLDER_ACTOR, "function.deployed", before=known, after=written))
+        now.keep(code)
         self._metrics.deployments.labels("changed" if known else "created").inc()
         return True
 
@@ -275,7 +297,9 @@ class Deployments:
             self._entries[identity] = entry
 
     async def _project(self, now: Round, *, full: bool) -> None:
-        await self._projection.show(list(self._entries.values()) if full else now.deployed)
+        await self._projection.show(
+            list(self._entries.values()) if full else now.deployed, code=now.code, progress=now.progress
+        )
         if full:
             await self._projection.hide_all_but(
                 {documents.key_of_id(identity) for identity in (*self._entries, *self._unknown)}

@@ -6,7 +6,7 @@ Order of a write: bundle, version, entry. So an entry in the store always names 
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libs.clock import Clock
 from libs.messages import codec
@@ -91,7 +91,7 @@ class Functions:
         else:
             await self._store.insert(documents.FUNCTIONS, document)
             revision = 1
-        return documents.to_entry(document | {"revision": revision})
+        return replace(entry, revision=revision)
 
     async def remove(self, entry: FunctionEntry) -> bool:
         """Remove a function of that revision; return whether it was there. Its versions are left to `pruning`.

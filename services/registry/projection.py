@@ -10,7 +10,7 @@ since is never older than that key.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from libs import errors
@@ -20,6 +20,7 @@ from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry
 from services.registry.functions import digests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
+from services.registry.rounds import Progress
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ type BundleReader = Callable[[str], Awaitable[Bundle | None]]
 
 _READ_SECONDS = 60.0
 _TRIES = 5
+_READING = 16
+"""Bundles that are read back from the store at the same time: each may be large."""
 
 
 def key_of(entry: FunctionEntry) -> str:
@@ -62,7 +65,7 @@ class Projection:
             errors.TemporaryError: the bus cannot be reached, or not in time.
         """
         self._bucket = await self._bus.bucket(subjects.CATALOG_BUCKET)
-        self._objects = await self._bus.objects(subjects.BUNDLE_STORE)
+        self._objects = await self._bus.objects(subjects.BUNDLE_STORE, projected=True)
         keys: dict[str, port.Entry] = {}
         watch = self._bucket.watch()
         try:
@@ -103,14 +106,35 @@ class Projection:
         self._objects_there.discard(digest)
         await self._objects.delete(digest)
 
-    async def show(self, entries: Collection[FunctionEntry]) -> None:
+    async def show(
+        self, entries: Collection[FunctionEntry], *, code: Mapping[str, Bundle] | None = None, progress: Progress | None = None
+    ) -> None:
         """Bring these functions' bundles and keys up to date.
+
+        Args:
+            entries: what is to be seen by everybody.
+            code: bundles that need not be read back from the store, by digest.
+            progress: told how far it is.
 
         Raises:
             errors.TemporaryError: the bus or the store cannot be reached; what is missing is left to the next time.
         """
-        await in_parallel(digests(entries) - self._objects_there, self._put_bundle, limit=16)
-        await in_parallel(((key_of(entry), self._encode(entry), entry.revision) for entry in entries), self._put_entry)
+        known, progress = code or {}, progress or Progress()
+        missing = digests(entries) - self._objects_there
+        held, lacking = missing & known.keys(), missing - known.keys()
+        progress.expect("on the bus", len(missing) + len(entries) if missing else 0)
+
+        async def put(digest: str) -> None:
+            await self._put_bundle(digest, known.get(digest))
+            progress.step("on the bus")
+
+        async def show(entry: FunctionEntry) -> None:
+            await self._put_entry(entry)
+            progress.step("on the bus")
+
+        await in_parallel(held, put)
+        await in_parallel(lacking, put, limit=_READING)
+        await in_parallel(entries, show)
 
     async def hide(self, entries: Iterable[FunctionEntry]) -> None:
         """Remove these functions' keys."""
@@ -141,9 +165,9 @@ class Projection:
             before = self._encoded[key] = (entry, codec.encode(entry))
         return before[1]
 
-    async def _put_bundle(self, digest: str) -> None:
+    async def _put_bundle(self, digest: str, bundle: Bundle | None) -> None:
         if not await self._objects.has(digest):
-            bundle = await self._bundles(digest)
+            bundle = bundle or await self._bundles(digest)
             if bundle is None:
                 log.error("code is missing in the store", extra={"action": "bundle_missing", "bundle": digest})
                 return
@@ -151,13 +175,11 @@ class Projection:
             self._metrics.projection_writes.labels("bundle").inc()
         self._objects_there.add(digest)
 
-    async def _put_entry(self, item: tuple[str, bytes, int]) -> None:
-        key, data, revision = item
-
+    async def _put_entry(self, entry: FunctionEntry) -> None:
         def newer(there: bytes) -> bool:
-            return codec.decode(FunctionEntry, there).revision > revision
+            return codec.decode(FunctionEntry, there).revision > entry.revision
 
-        await self._put(key, data, newer)
+        await self._put(key_of(entry), self._encode(entry), newer)
 
     async def _put(self, key: str, data: bytes, newer: Callable[[bytes], bool]) -> None:
         """Set a key unless it has these bytes already, or another registry was faster with newer ones."""

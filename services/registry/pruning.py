@@ -66,7 +66,7 @@ class Pruning:
         unneeded = self._unneeded(versions, used=used, functions=contents.entries.keys())
         gone = {document["_id"] for document in unneeded}
         bundles = digests(contents.entries.values()) | {each["bundle"] for each in versions if each["_id"] not in gone}
-        objects = await self._bus.objects(subjects.BUNDLE_STORE)
+        objects = await self._bus.objects(subjects.BUNDLE_STORE, projected=True)
         removed = 0
         for document in unneeded:
             if document["bundle"] not in bundles:

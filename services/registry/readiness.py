@@ -41,7 +41,7 @@ class Readiness:
         if self._store_fault:
             return self._store_fault
         if not self._parts.deployments.complete.is_set():
-            return "the catalogue is not projected yet"
+            return self._parts.deployments.progress or "the catalogue is not projected yet"
         return ""
 
     async def run(self, *, every_seconds: float = 1.0) -> None:

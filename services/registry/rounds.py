@@ -2,9 +2,11 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from libs.messages.catalog import FunctionEntry, Problem
+from libs.messages import bundles
+from libs.messages.catalog import Bundle, FunctionEntry, Problem
 from services.registry.catalog import can_run
 from services.registry.metrics import Metrics
 
@@ -12,6 +14,42 @@ log = logging.getLogger(__name__)
 
 _TOLD_ONE_BY_ONE = 25
 """Changes in one round that get a line each; more get one line together."""
+
+
+_PROGRESS_SECONDS = 1.0
+_MANY = 100
+"""Functions in one round of which progress is told."""
+_KEPT_BYTES = 64 * 1024 * 1024
+
+
+class Progress:
+    """How far a round is that has much to do: the stages it goes through, and a line every second."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, list[int]] = {}
+        self._told_at = time.monotonic()
+
+    def expect(self, stage: str, count: int) -> None:
+        """Note how many functions a stage has before it."""
+        if count >= _MANY:
+            self._stages[stage] = [0, count]
+
+    def step(self, stage: str) -> None:
+        """Note that a stage has done one more."""
+        counts = self._stages.get(stage)
+        if counts is None:
+            return
+        counts[0] += 1
+        now = time.monotonic()
+        if now - self._told_at >= _PROGRESS_SECONDS:
+            self._told_at = now
+            log.info("%s", self, extra={"action": "deploy_progress", "stage": stage, "done": counts[0], "of": counts[1]})
+
+    def __str__(self) -> str:
+        """Return the stage that is under way, in words; empty when there is none."""
+        for stage, (done, count) in reversed(self._stages.items()):
+            return f"{done} of {count} functions are {stage}"
+        return ""
 
 
 @dataclass(slots=True)
@@ -25,6 +63,17 @@ class Round:
     """Functions that cannot be deployed as they are; what was stored of them stays."""
     postponed: bool = False
     """Whether a file changed under our hands: the folder has to be loaded again."""
+    code: dict[str, Bundle] = field(default_factory=dict[str, Bundle])
+    """Code that was written just now, by digest, as far as there is room: it need not be read back to be projected."""
+    progress: Progress = field(default_factory=Progress)
+    _kept_bytes: int = 0
+
+    def keep(self, code: Mapping[str, Bundle]) -> None:
+        """Keep code that was written, if there is room for it."""
+        size = bundles.weight(code.values())
+        if self._kept_bytes + size <= _KEPT_BYTES:
+            self._kept_bytes += size
+            self.code.update(code)
 
 
 class Herald:

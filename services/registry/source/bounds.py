@@ -3,6 +3,7 @@
 Limits and permissions are taken over field by field: a folder that sets one keeps the others of the folders above it.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -22,6 +23,8 @@ _RANGES = {
     "disk_mb": (1, 1024),
     "max_response_bytes": (0, 2**31 - 1),
 }
+_REMEMBERED = 1024
+"""Of thousands of functions most say the same, or nothing."""
 _REACHED = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
 _HOSTS_RULE = "must be a list of hosts: api.example.com, *.example.com, host:port"
 
@@ -46,20 +49,34 @@ class Bounds:
 
     def below(self, parent: "Bounds") -> "Bounds":
         """Return what holds in this config's folder: its own, and field by field its parent's where it has none."""
-        mine = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(parent, **{name: value for name, value in mine.items() if value is not None})
+        mine = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+        return replace(parent, **mine) if mine else parent
 
     def limits(self) -> catalog.Limits:
         """Return the limits, with defaults where nothing is said."""
-        return replace(catalog.Limits(), **self._said(LIMITS))
+        return _limits(self)
 
     def permissions(self) -> catalog.Permissions:
         """Return the permissions, with defaults where nothing is said."""
-        return replace(catalog.Permissions(), **self._said(field.name for field in fields(catalog.Permissions)))
+        return _permissions(self)
 
-    def _said(self, names: Iterable[str]) -> dict[str, Any]:
-        values = ((name, getattr(self, name)) for name in names)
-        return {name: value for name, value in values if value is not None}
+    def said(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return those of these fields that say something."""
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+_NAMES = tuple(field.name for field in fields(Bounds))
+_PERMISSIONS = tuple(field.name for field in fields(catalog.Permissions))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _limits(bounds: Bounds) -> catalog.Limits:
+    return replace(catalog.Limits(), **bounds.said(LIMITS))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _permissions(bounds: Bounds) -> catalog.Permissions:
+    return replace(catalog.Permissions(), **bounds.said(_PERMISSIONS))
 
 
 def parse_bounds(config: Reader) -> Bounds:

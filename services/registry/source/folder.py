@@ -142,8 +142,10 @@ class FolderSource:
         # Sizes mean something only where a bundle could be too large.
         small = sum(file.size for file in found.files) <= tree.MAX_BUNDLE_BYTES
         if self._meaning is None or self._meaning[0] != shape or not small:
-            self._meaning = (shape, discover(found, configs, manifests, options=self._options))
-            self._loaded.clear()
+            discovery = discover(found, configs, manifests, options=self._options)
+            self._meaning = (shape, discovery)
+            present = ((function.runtime, function.name) for function in discovery.functions)
+            self._loaded = {key: self._loaded[key] for key in present if key in self._loaded}
         discovery = self._meaning[1]
         if not small:
             self._meaning = None
@@ -180,7 +182,7 @@ class FolderSource:
         broken: set[tuple[str, str]],
     ) -> LoadedFunction | None:
         known = self._loaded.pop((function.runtime, function.name), None)
-        if known is not None and known[0] is function and _is_same(known[1], changed, envs):
+        if known is not None and known[0] == function and _is_same(known[1], changed, envs):
             self._loaded[function.runtime, function.name] = known
             return known[1]
         versions: list[LoadedVersion] = []

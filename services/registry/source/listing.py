@@ -4,6 +4,7 @@ Left out here, because nothing that discovery or a bundle needs is there: dot fi
 editors' backup files, symbolic links that leave the functions folder. Which of the rest are routes is decided by `discover`.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ MAX_DEPTH = 32
 """Folders below each other."""
 MAX_SMALL = 1024 * 1024
 """Bytes of a config file."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +72,32 @@ def read_small(root: Path, path: str, *, limit: int = MAX_SMALL) -> bytes:
     Raises:
         OSError: it cannot be read, is larger than `limit` bytes, or is a link that leaves the root since it was listed.
     """
-    real = os.path.realpath(root / path, strict=True)
-    if not real.startswith(os.path.realpath(root).rstrip("/") + "/"):
-        raise OSError("is a symbolic link that leaves the functions folder")
-    with open(real, "rb") as file:
+    with open(_open_inside(root, path), "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise OSError(f"is larger than {limit} bytes")
     return data
+
+
+def _open_inside(root: Path, path: str) -> int:
+    """Return a descriptor of a file below the root, opened folder by folder: no link can lead out of it on the way."""
+    *folders, name = path.split("/")
+    at = os.open(root, _FOLDER)
+    try:
+        for folder in folders:
+            below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+    finally:
+        os.close(at)
+    real = os.path.realpath(root / path, strict=True)  # a link, which may lead to another place inside
+    if not real.startswith(os.path.realpath(root).rstrip("/") + "/"):
+        raise OSError("is a symbolic link that leaves the functions folder")
+    return os.open(real, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class _Scan:

@@ -114,8 +114,8 @@ async def test_bundle_goes_that_nobody_needs_any_more_when_it_arrives(
 ) -> None:
     digest = await put(store, bundle("handler.py"))
     bundles.use(digest)
-    bundles.disuse(digest)
     await eventually(lambda: len(store.read) == 1)
+    bundles.disuse(digest)
     kept = tmp_path / "bundles"
     await eventually(lambda: kept.is_dir() and not list(kept.iterdir()))
 

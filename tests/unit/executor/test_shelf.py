@@ -72,6 +72,20 @@ async def test_fetch_goes_on_when_one_of_those_who_wait_gives_up(shelf: Shelf[Pa
     assert patient.result().is_dir()
 
 
+async def test_folder_that_is_asked_for_goes_before_thousands_that_may_be_needed_some_time(
+    shelf: Shelf[Path], source: Source
+) -> None:
+    source.go_on.clear()
+    for number in range(1000):
+        shelf.use(f"later-{number}")
+    asked = asyncio.ensure_future(shelf.get("later-999"))
+    await eventually(lambda: "later-999" in source.fetched)
+    assert len(source.fetched) < 10
+    source.go_on.set()
+    assert (await asked).is_dir()
+    await eventually(lambda: len(source.fetched) == 1000)
+
+
 @pytest.mark.parametrize(
     ("fault", "raised"), [(errors.PermanentError("no"), errors.PermanentError), (ValueError("no"), errors.UnavailableError)]
 )

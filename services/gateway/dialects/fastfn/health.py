@@ -9,13 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs.messages.calls import Heartbeat
-from libs.messages.catalog import FunctionEntry, Policy
+from libs.messages.catalog import Policy
 from services.gateway.admission import Gate
-from services.gateway.callee import Callee
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis
+from services.gateway.dialects.fastfn.shown import Shown
 from services.gateway.routing.index import DEFAULT_LABEL, RUNTIME_ORDER
-from services.gateway.routing.table import METHODS, Target
 
 _MAX_STATES = 200
 _DEFAULTS = Policy()
@@ -67,27 +66,21 @@ def health(plane: Plane) -> Handler:
 
 def catalog(plane: Plane) -> Handler:
     """Return the endpoint that shows every route and function, and what does not work as written."""
+    shown = Shown(plane.catalogue)
 
     async def endpoint(_: Request) -> Response:
-        table = plane.catalogue.table
         meta = plane.catalogue.meta
+        shown.refresh()
         runtimes = _runtimes(plane.alive())
-        functions: dict[str, list[dict[str, Any]]] = {}
-        for function in table.names.functions():
-            if not function.file_route:
-                functions.setdefault(function.runtime, []).append(_function(function))
-        for name in functions.keys() - runtimes.keys():
+        for name in shown.functions.keys() - runtimes.keys():
             runtimes[name] = _runtime(())
         content = {
             "generated_at": millis(meta.generated_at) if meta else None,
             **_heading(plane),
-            "mapped_routes": {text: [_route(target) for target in targets] for text, targets in sorted(table.patterns())},
-            "mapped_route_conflicts": dict.fromkeys(sorted(table.conflicts), True),
-            "runtimes": {
-                name: runtime | {"functions": sorted(functions.get(name, []), key=lambda each: each["name"])}
-                for name, runtime in runtimes.items()
-            },
-            "problems": [{"path": problem.path, "message": problem.message} for problem in (meta.problems if meta else ())],
+            "mapped_routes": shown.routes,
+            "mapped_route_conflicts": shown.conflicts,
+            "runtimes": {name: runtime | {"functions": shown.functions.get(name, [])} for name, runtime in runtimes.items()},
+            "problems": shown.problems,
         }
         return json_response(content)
 
@@ -153,40 +146,4 @@ def _state(gate: Gate) -> dict[str, Any]:
             "queued": gate.waiting,
             "queue_drops": {"overflow": gate.shed, "timeout": gate.timed_out, "total": gate.shed + gate.timed_out},
         },
-    }
-
-
-def _route(target: Target[Callee]) -> dict[str, Any]:
-    callee = target.owner
-    return {
-        "runtime": callee.function.runtime,
-        "fn_name": callee.function.name,
-        **({"version": callee.version.label} if callee.version.label != DEFAULT_LABEL else {}),
-        "methods": [method for method in METHODS if method in target.methods],
-        "source_rank": target.rank,
-        **({"allow_hosts": list(target.hosts)} if target.hosts else {}),
-        "force_url": target.force_url,
-    }
-
-
-def _function(function: FunctionEntry) -> dict[str, Any]:
-    default = next((version for version in function.versions if version.label == DEFAULT_LABEL), None)
-    return {
-        "name": function.name,
-        "has_default": default is not None,
-        "versions": [version.label for version in function.versions if version.label != DEFAULT_LABEL],
-        "policy": _policy(default.policy) if default else {},
-        "versions_policy": {
-            version.label: _policy(version.policy) for version in function.versions if version.label != DEFAULT_LABEL
-        },
-    }
-
-
-def _policy(policy: Policy) -> dict[str, Any]:
-    return {
-        "timeout_ms": policy.timeout_ms,
-        "max_concurrency": policy.max_concurrency,
-        "max_body_bytes": policy.max_body_bytes,
-        "include_debug_headers": policy.include_debug_headers,
-        "methods": list(policy.methods),
     }

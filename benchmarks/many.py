@@ -1,0 +1,152 @@
+"""Thousands of functions: how long a start takes, what looking and saving cost then, and that calls do not notice."""
+
+import asyncio
+import json
+import statistics
+import time
+from pathlib import Path
+
+import httpx
+
+from benchmarks import handlers, load
+from benchmarks.report import Report
+from libs.testing.cluster import Cluster, running_cluster
+from libs.testing.wait import eventually
+
+_LANGUAGES = ("python", "node", "deno", "php")
+_HELLO = "hello"
+_LIVE_SECONDS = 30
+_QUIET_SECONDS = 120
+_IDLE_SECONDS = 0.1
+_LOOKS = 20
+_SAVES = 20
+_ROUNDS = 5
+_CONFIGURED = 10
+"""Every so many functions have a config, …"""
+_WITH_ENV = 20
+"""… and values."""
+
+
+def folder(functions: Path, count: int) -> None:
+    """Write `count` functions: half of them files that are routes, half directories, in several languages, some with config.
+
+    Args:
+        functions: the folder, which is made.
+        count: how many.
+    """
+    for number in range(count):
+        language = _LANGUAGES[number // 2 % len(_LANGUAGES)]
+        if number % 2:
+            place = functions / language / f"team-{number % 50}" / f"fn-{number}"
+            file, text = handlers.HELLO[language]
+        else:
+            language = "node" if language == "deno" else language  # a file route of Deno's lies below deno/
+            place = functions / f"area-{number // 100}"
+            ending = handlers.HELLO[language][0].partition(".")[2]
+            method = ("get.", "post.", "")[number % 3]
+            file = f"{method}item-{number}.[id].{ending}" if number % 4 else f"{method}item-{number}.{ending}"
+            text = handlers.HELLO[language][1]
+        place.mkdir(parents=True, exist_ok=True)
+        comment = "#" if language == "python" else "//"
+        (place / file).write_text(f"{text}{comment} {number}\n")
+        if number % 2 and number // 2 % _CONFIGURED == 0:
+            (place / "fn.config.json").write_text(json.dumps({"timeout_ms": 5000, "group": "benchmark"}))
+        if number % 2 and number // 2 % _WITH_ENV == 0:
+            (place / "fn.env.json").write_text(json.dumps({"NUMBER": number, "API_KEY": {"value": "x", "is_secret": True}}))
+
+
+async def compare(report: Report, root: Path, count: int, seconds: float) -> None:
+    """Start a platform with `count` functions beside one with a single one, and look at both."""
+    few, many = root / "few", root / "many"
+    for functions in (few, many):
+        handlers.write(functions, "python", _HELLO, handlers.HELLO["python"])
+    folder(many, count)
+    report.table(f"{count:,} functions", "measure", "result")
+    async with running_cluster(root / "fnbus-few", few, jetstream_sync="always") as small:
+        await _answers(small, f"/{_HELLO}")
+        began = time.monotonic()
+        async with running_cluster(root / "fnbus-many", many, jetstream_sync="always") as large:
+            await _answers(large, f"/{_HELLO}")
+            report.row("start with an empty state folder, s", time.monotonic() - began)
+            spent = {replica.service: load.cpu_seconds(replica.pid) for replica in large.replicas}
+            for service in ("registry", "gateway", "executor", "scheduler"):
+                report.row(f"{service}: CPU of the start, s", spent[service])
+            await _until_quiet(large)
+            for service in ("registry", "gateway", "executor", "scheduler"):
+                before, after = load.resident_mib(small.of(service)[0].pid), load.resident_mib(large.of(service)[0].pid)
+                report.row(f"{service}: memory, MiB, and with one function {before:.0f}", after)
+            await _looks(report, large)
+            await _saves(report, large)
+            await _calls(report, small, large, seconds)
+
+
+async def _looks(report: Report, cluster: Cluster) -> None:
+    async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client:
+        for path in ("/_fn/health", "/_fn/catalog"):
+            times: list[float] = []
+            size = 0
+            for _ in range(_LOOKS):
+                began = time.perf_counter()
+                size = len((await client.get(path)).content)
+                times.append((time.perf_counter() - began) * 1000)
+            times.sort()
+            report.row(f"{path} ({size / 1024:.0f} KiB), p50 ms", statistics.median(times))
+            report.row(f"{path}, max ms", times[-1])
+
+
+async def _saves(report: Report, cluster: Cluster) -> None:
+    """Saved file to live, for a file that was there and for files that were not."""
+    changed: list[float] = []
+    added: list[float] = []
+    async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client:
+        for number in range(_SAVES):
+            changed.append(await _live(client, cluster.functions / "get.live.py", "/live", f"version {number}"))
+            added.append(await _live(client, cluster.functions / f"get.new-{number}.py", f"/new-{number}", "new"))
+    for what, times in (("changed", sorted(changed[1:])), ("added", sorted(added))):
+        report.row(f"{what} file to live, p50 ms", statistics.median(times))
+        report.row(f"{what} file to live, max ms", times[-1])
+
+
+async def _live(client: httpx.AsyncClient, target: Path, path: str, answer: str) -> float:
+    await asyncio.to_thread(target.write_text, f"def handler(event):\n    return {answer!r}\n")
+    saved = time.monotonic()
+
+    async def live() -> bool:
+        return (await client.get(path)).text == answer
+
+    await eventually(live, within=_LIVE_SECONDS, every=0.005)
+    return (time.monotonic() - saved) * 1000
+
+
+async def _calls(report: Report, small: Cluster, large: Cluster, seconds: float) -> None:
+    """Calls of one function in both platforms, in turns: what the machine does beside counts for both."""
+    times: dict[str, list[float]] = {small.url: [], large.url: []}
+    for _ in range(_ROUNDS):
+        for url, taken in times.items():
+            taken.append((await load.wrk(f"{url}/{_HELLO}", connections=1, seconds=seconds)).p50_ms)
+    alone, among = (statistics.median(taken) for taken in times.values())
+    report.row("one function of one, p50 ms", alone)
+    report.row("one function of all, p50 ms", among)
+    report.row("ratio", among / alone)
+
+
+async def _answers(cluster: Cluster, path: str) -> None:
+    async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client:
+
+        async def answered() -> bool:
+            return (await client.get(path)).is_success
+
+        await eventually(answered, within=_LIVE_SECONDS)
+
+
+async def _until_quiet(cluster: Cluster) -> None:
+    """Wait until nothing is done any more that the start set off."""
+    executor = cluster.of("executor")[0]
+    used = load.cpu_seconds(executor.pid)
+
+    async def quiet() -> bool:
+        nonlocal used
+        before, used = used, load.cpu_seconds(executor.pid)
+        return used - before < _IDLE_SECONDS
+
+    await eventually(quiet, within=_QUIET_SECONDS, every=1)
