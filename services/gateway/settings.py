@@ -108,7 +108,9 @@ class GatewaySettings(ServiceSettings):
     def _no_file_when_empty(cls, value: object) -> object:
         return None if value == "" else value
 
-    public_base_url: Annotated[str, Field(validation_alias=_fastfn("public_base_url"))] = ""
+    public_base_url: Annotated[
+        str, Field(pattern=r"^(https?://[^\s/?#\"'<>;,]+(/[^\s?#\"'<>;,]*)?)?$", validation_alias=_fastfn("public_base_url"))
+    ] = ""
     """Where clients reach the gateway, for documents that say so: `https://api.example.com`; empty: where they asked."""
     docs_enabled: Annotated[bool, Field(validation_alias=_fastfn("docs_enabled"))] = True
     """False: `/openapi.json` and `/docs` answer 404."""

@@ -1,7 +1,12 @@
 """The documentation that a gateway serves: the document, where it is, and what it gives way to."""
 
+import asyncio
+import re
+import shutil
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -89,7 +94,7 @@ async def test_document_takes_no_other_method(client: httpx.AsyncClient) -> None
 
 @pytest.mark.usefixtures("hello")
 @pytest.mark.parametrize("chosen", [{"docs_enabled": False}])
-@pytest.mark.parametrize("path", ["/openapi.json", "/_fn/openapi.json"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/_fn/openapi.json", "/docs", "/_fn/docs", "/_fn/docs/swagger-ui.css"])
 async def test_documents_are_not_there_when_they_are_switched_off(client: httpx.AsyncClient, path: str) -> None:
     got = await client.get(path)
     assert (got.status_code, got.json()["error"]) == (404, "docs disabled")
@@ -101,6 +106,7 @@ async def test_document_tells_what_the_settings_say(client: httpx.AsyncClient) -
     made = (await client.get("/openapi.json")).json()
     OpenAPIV31SpecValidator(made).validate()
     assert made["servers"] == [{"url": "https://api.example.com"}]
+    assert "connect-src 'self' https://api.example.com;" in (await client.get("/docs")).headers["content-security-policy"]
     assert "/_fn/jobs/{id}/result" in made["paths"]
     assert [tag["name"] for tag in made["tags"]] == ["functions", "internal"]
 
@@ -111,3 +117,46 @@ async def test_server_is_what_a_trusted_proxy_says_it_is(client: httpx.AsyncClie
     headers = {"x-forwarded-host": "evil.example, api.example.com", "x-forwarded-proto": "https"}
     made = (await client.get("/openapi.json", headers=headers)).json()
     assert made["servers"] == [{"url": "https://api.example.com"}]
+
+
+@pytest.mark.usefixtures("hello")
+@pytest.mark.parametrize("path", ["/docs", "/_fn/docs"])
+async def test_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient, path: str) -> None:
+    got = await client.get(path)
+    assert (got.status_code, got.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in got.headers["content-security-policy"]
+    named = re.findall(r'(?:src|href|data-url)="([^"]+)"', got.text)
+    assert len(named) == 5
+    for each in named:
+        assert not each.startswith(("/", "http"))
+        found = await client.get(urljoin(str(got.url), each))
+        assert found.status_code == 200
+    style = await client.get("/_fn/docs/swagger-ui.css")
+    again = await client.get("/_fn/docs/swagger-ui.css", headers={"if-none-match": style.headers["etag"]})
+    assert (style.headers["content-type"], again.status_code) == ("text/css; charset=utf-8", 304)
+
+
+@pytest.mark.usefixtures("hello")
+@pytest.mark.parametrize("name", ["nothing.js", "__init__.py", "..%2f__init__.py"])
+async def test_page_has_no_other_files(client: httpx.AsyncClient, name: str) -> None:
+    assert (await client.get(f"/_fn/docs/{name}")).status_code == 404
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("hello")
+@pytest.mark.parametrize("net", ["memory"], indirect=True)
+@pytest.mark.parametrize("path", ["/docs", "/_fn/docs"])
+async def test_page_shows_the_functions_in_a_browser(client: httpx.AsyncClient, path: str, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on PATH")
+    process = await asyncio.create_subprocess_exec(
+        browser,
+        *("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={tmp_path}"),
+        *("--virtual-time-budget=30000", "--dump-dom", str(client.base_url.join(path))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    shown, said = await process.communicate()
+    assert "/hello/{name}" in shown.decode().replace("<wbr>", "").replace("\u200b", ""), said.decode()
+    assert b"Content Security Policy" not in said, said.decode()

@@ -7,6 +7,7 @@ takes as long as hundreds of calls do. What differs from one request to the next
 import asyncio
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from services.gateway import requests
 from services.gateway.answers import Refusal
 from services.gateway.catalogue import Catalogue
 from services.gateway.dialects.fastfn.shapes import Handler
-from services.gateway.openapi import control, document
+from services.gateway.openapi import control, document, page
 from services.gateway.requests import Origin
 
 _INFO = {"title": "fastfn API", "version": "1.0.0"}
@@ -72,6 +73,32 @@ class Docs:
 
         return endpoint
 
+    def page(self, *, files: str, document: str) -> Handler:
+        """Return the endpoint that shows the document; it is told where files and document are, relative to it."""
+        shown = page.page(files=files, document=document)
+        headers = page.headers(self._public_origin())
+
+        async def endpoint(_: Request) -> Response:
+            self.require()
+            return Response(shown, media_type="text/html; charset=utf-8", headers=headers)
+
+        return endpoint
+
+    def file(self) -> Handler:
+        """Return the endpoint that gives the files of that page."""
+
+        async def endpoint(request: Request) -> Response:
+            self.require()
+            found = await asyncio.to_thread(page.file, request.path_params["id"])
+            if found is None:
+                raise Refusal(404, "not found")
+            headers = {"etag": found.etag, "cache-control": "max-age=3600", "x-content-type-options": "nosniff"}
+            if request.headers.get("if-none-match") == found.etag:
+                return Response(status_code=304, headers=headers)
+            return Response(found.data, media_type=found.kind, headers=headers)
+
+        return endpoint
+
     def require(self) -> None:
         """Do nothing while documents are served.
 
@@ -87,6 +114,10 @@ class Docs:
         scope = request.scope
         headers = requests.headers_of(scope["headers"])
         return self._origin.base_url(scope["client"], headers, scheme=scope["scheme"]) or "/"
+
+    def _public_origin(self) -> str:
+        parts = urlsplit(self._public_base_url)
+        return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") and parts.netloc else ""
 
     async def _make(self) -> None:
         """Bring the document to the state that the catalogue has now."""
