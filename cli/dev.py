@@ -1,4 +1,4 @@
-"""`fnbus dev`: the whole platform on one machine, from one command to one Ctrl-C.
+"""`fnbus dev` and `fnbus run`: the whole platform on one machine, from one command to one Ctrl-C.
 
 Looks before it starts anything, starts the bus and the services as processes, tells when they are up and what is there,
 keeps them running, and stops them in order.
@@ -9,33 +9,48 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cli import environment, preflight
+from cli import environment, preflight, project
 from cli.banner import render
 from cli.children import NatsProcess, ServiceProcess
 from cli.console import Console
 from cli.environment import Platform
 from cli.errors import CommandError
+from cli.journal import Journal
+from cli.project import Project
 from cli.supervisor import Supervisor
 from libs import errors, settings
 from libs.bus.server import FNBUS_CONFIG, NatsServer, ServerOptions, find_nats_server
 from libs.clock import SystemClock
 
 _KILLED = 130
+_GRACE_SECONDS = 2.0
+"""How much longer than its draining a service may take to end."""
+USUAL_PORT = 8080
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `fnbus dev` was asked for."""
+    """What `fnbus dev` or `fnbus run` was asked for."""
 
-    folder: Path
+    folder: Path | None
+    """The functions folder, or a project's; None: what the project's file here says, else here."""
     data: Path
     host: str
-    port: int
-    """0: any free one."""
-    verbose: bool
+    port: int | None
+    """0: any free one; None: the usual one, or what FN_HOST_PORT says."""
+    verbose: bool = False
+    config: Path | None = None
+    """The project's file; None: the one that lies in the folder, or here."""
+    force_url: bool = False
+    """Whether configured routes win over file routes everywhere."""
+    hot_reload: bool | None = None
+    """Whether saved files are deployed; None: as the project's file says, else when somebody develops."""
+    developing: bool = True
+    """False: as `fnbus run` does it, with closed guards and logs for machines."""
 
 
 def run(options: Options) -> int:
@@ -46,10 +61,13 @@ def run(options: Options) -> int:
     """
     began = time.monotonic()
     common = settings.load(settings.ServiceSettings)
-    functions = preflight.check_folder(options.folder)
-    port = preflight.free_port(options.host, options.port)
+    told, folder = _project(options)
+    functions = preflight.check_folder(folder)
+    own = environment.own()
+    port = preflight.free_port(options.host, _port(options, own))
+    more = _settings(options, told, own)
     address = f"http://{preflight.reachable(options.host)}:{port}"
-    with preflight.hold_state(options.data, address=address) as data:
+    with preflight.hold_state(options.data, address=address, functions=functions) as data:
         platform = Platform(
             functions=functions,
             data=data,
@@ -58,26 +76,72 @@ def run(options: Options) -> int:
             registry_port=preflight.free_port("127.0.0.1", 0),
             secret_keys=common.secret_keys.get_secret_value() or environment.secret_keys(data),
             passwords={} if "nats_url" in common.model_fields_set else environment.passwords(),
+            developing=options.developing,
+            more=more,
         )
-        return asyncio.run(_Run(options, platform, common, began).go())
+        return asyncio.run(_Run(options, platform, common, began, folder=folder, unused=told.unused).go())
+
+
+def _project(options: Options) -> tuple[Project, Path]:
+    """Return what the project's file says, and the functions folder."""
+    beside = options.folder or Path()
+    told = project.read(options.config) if options.config else project.find(beside)
+    if told.file is None and options.folder is not None:
+        # A folder that is named wins over the one that the file here names.
+        told = replace(project.find(Path()), functions=None)
+    return told, told.functions or beside
+
+
+def _settings(options: Options, told: Project, own: Mapping[str, str]) -> dict[str, str]:
+    """Return what the services are told beyond the environment: what was typed wins over it, the project's file does not."""
+    more = told.variables(own)
+    if options.force_url:
+        more["FNBUS_FORCE_URL"] = "1"
+    if options.hot_reload is not None:
+        more["FNBUS_HOT_RELOAD"] = str(int(options.hot_reload))
+    elif not {"FNBUS_HOT_RELOAD", "FN_HOT_RELOAD"} & own.keys():
+        more["FNBUS_HOT_RELOAD"] = str(int(options.developing if told.hot_reload is None else told.hot_reload))
+    return more
+
+
+def _port(options: Options, own: Mapping[str, str]) -> int:
+    if options.port is not None:
+        return options.port
+    said = own.get("FNBUS_HTTP_PORT") or own.get("FN_HOST_PORT") or str(USUAL_PORT)
+    if not said.isdecimal():
+        raise CommandError(f"FNBUS_HTTP_PORT: {said} is no port")
+    return int(said)
 
 
 class _Run:
     """One run of the platform."""
 
-    def __init__(self, options: Options, platform: Platform, common: settings.ServiceSettings, began: float) -> None:
+    def __init__(
+        self,
+        options: Options,
+        platform: Platform,
+        common: settings.ServiceSettings,
+        began: float,
+        *,
+        folder: Path,
+        unused: Sequence[str],
+    ) -> None:
         self._options = options
+        self._folder = folder
+        self._unused = unused
         self._platform = platform
         self._common = common
         self._began = began
-        self._console = Console(sys.stdout, verbose=options.verbose)
+        self._voice: Console | Journal = (
+            Console(sys.stdout, verbose=options.verbose) if options.developing else Journal(sys.stdout)
+        )
         self._stop = asyncio.Event()
 
     async def go(self) -> int:
         """Start, wait for the wish to stop, stop."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                supervisor = Supervisor(tasks=tasks, clock=SystemClock(), say=self._console.say)
+                supervisor = Supervisor(tasks=tasks, clock=SystemClock(), say=self._voice.say)
                 self._obey_signals(supervisor)
                 try:
                     await self._serve(supervisor, tasks)
@@ -100,8 +164,12 @@ class _Run:
         for task in watching:
             task.cancel()
         began = time.monotonic()
-        await supervisor.stop(environment.STOP_ORDER)
-        self._console.tell(f"fnbus has stopped ({time.monotonic() - began:.1f} s)")
+        if self._options.developing:
+            await supervisor.stop(environment.STOP_ORDER)
+        else:  # each service may take as long as it is told to; the one that drains takes longest
+            stage = self._common.drain_seconds + _GRACE_SECONDS
+            await supervisor.stop(environment.STOP_ORDER, stage_seconds=stage, all_seconds=2 * stage)
+        self._voice.tell(f"fnbus has stopped ({time.monotonic() - began:.1f} s)")
 
     def _obey_signals(self, supervisor: Supervisor) -> None:
         def stop() -> None:
@@ -128,16 +196,21 @@ class _Run:
         own = environment.own()
         for name in environment.SERVICES:
             told = environment.variables(name, self._platform, nats_url=url, inherited=own)
-            await supervisor.start(ServiceProcess(name, env=told, on_line=self._console.take))
+            await supervisor.start(ServiceProcess(name, env=told, on_line=self._voice.take))
 
     async def _greet(self) -> None:
         """Say what there is once calls can be taken."""
         from cli import greeting  # the services boot meanwhile
 
-        facts = await greeting.facts(self._platform, complain=self._console.say)
-        self._console.settled = True
+        facts = await greeting.facts(self._platform, complain=self._voice.say)
         asked, seconds = self._options, time.monotonic() - self._began
-        self._console.tell(render(facts, functions=str(asked.folder), state=str(asked.data), seconds=seconds))
+        if isinstance(self._voice, Journal):
+            self._voice.greet(facts, seconds=seconds)
+        else:
+            self._voice.settled = True
+            self._voice.tell(render(facts, functions=str(self._folder), state=str(asked.data), seconds=seconds))
+        if self._unused:
+            self._voice.say(f"not used of the project's file: {', '.join(self._unused)}")
 
 
 def _bus(platform: Platform) -> NatsProcess:

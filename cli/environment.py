@@ -44,6 +44,10 @@ class Platform:
     secret_keys: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
     """Of each service, for the bus; empty when the bus is not ours."""
+    developing: bool = True
+    """Whether this is a developer's machine, where the console is open and nobody waits for what ends."""
+    more: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings of the project and of the command line, for all services."""
 
 
 def passwords() -> dict[str, str]:
@@ -71,8 +75,10 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
         "FNBUS_OPS_PORT": "0",
         "FNBUS_EXIT_WITH_PARENT": "1",
         "FNBUS_LOG_FORMAT": "json",
-        "FNBUS_DRAIN_SECONDS": str(_DRAIN_SECONDS),
+        **platform.more,
     }
+    if platform.developing:
+        told["FNBUS_DRAIN_SECONDS"] = str(_DRAIN_SECONDS)
     if platform.passwords:
         told |= {"FNBUS_NATS_URL": nats_url, "FNBUS_NATS_USER": service, "FNBUS_NATS_PASSWORD": platform.passwords[service]}
     if service in _KEEPS_SECRETS:
@@ -84,7 +90,7 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
         told["FNBUS_FENCED_PORTS"] = ",".join(map(str, _own_ports(platform, nats_url, inherited)))
     if service == "gateway":
         told |= {"FNBUS_HTTP_HOST": platform.host, "FNBUS_HTTP_PORT": str(platform.port)}
-        told |= _open_console(platform.host, inherited)
+        told |= _open_console(platform.host, inherited) if platform.developing else {}
     return {**inherited, **told}
 
 

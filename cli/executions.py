@@ -19,14 +19,7 @@ def show(id: str, *, at: Address, json: bool) -> int:  # noqa: A002  what everyb
         return 0
     failed = bool(found.get("code")) or int(found.get("status") or 0) >= _FIRST_ERROR_STATUS
     output.remark(f"{found.get('status') or 'no answer'}  {found.get('code') or ''}".rstrip(), fg="red" if failed else "green")
-    facts = _facts(found)
-    width = max(map(len, facts))
-    for name, text in facts.items():
-        if text:
-            first, *rest = text.splitlines()
-            output.line(f"{name:<{width}}  {first}")
-            for line in rest:
-                output.line(f"{'':<{width}}  {line}")
+    output.facts(_facts(found))
     for line in logs.lines_of(found):
         logs.show(line)
     if found.get("truncated"):

@@ -1,11 +1,14 @@
 """How listings look: aligned columns for people, JSON for programs; results on stdout, remarks on stderr."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
+
+from cli.errors import CommandError
 
 type Row = Mapping[str, Any]
 type Column = tuple[str, Callable[[Row], str]]
@@ -29,6 +32,26 @@ def table(columns: Sequence[Column], rows: Iterable[Row], *, empty: str) -> None
     typer.echo(typer.style(_align([heading.upper() for heading, _ in columns], widths), dim=True))
     for line in cells:
         typer.echo(_align(line, widths))
+
+
+def facts(named: Mapping[str, str]) -> None:
+    """Print what is known of one thing, a line each; what is empty is left out, more lines stand below the first."""
+    shown = {name: text for name, text in named.items() if text}
+    width = max(map(len, shown), default=0)
+    for name, text in shown.items():
+        for number, part in enumerate(text.splitlines()):
+            line(f"{'' if number else name:<{width}}  {part}")
+
+
+def confirmed(question: str, *, option: str) -> bool:
+    """Ask a person whether they mean it.
+
+    Raises:
+        CommandError: there is nobody to ask; `option` says it without a question.
+    """
+    if not sys.stdin.isatty():
+        raise CommandError(f"{question} Say so with {option}: there is no terminal to ask at")
+    return typer.confirm(question, err=True)
 
 
 def line(text: str) -> None:

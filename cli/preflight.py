@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.errors import CommandError
@@ -62,12 +63,13 @@ def free_port(host: str, port: int) -> int:
 
 
 @contextlib.contextmanager
-def hold_state(folder: Path, *, address: str = "") -> Generator[Path]:
+def hold_state(folder: Path, *, address: str = "", functions: Path | None = None) -> Generator[Path]:
     """Hold the state folder for this run; yield its absolute path. The kernel lets go of it when this process ends.
 
     Args:
         folder: the state folder.
         address: where this run serves, for other commands that are given nearby.
+        functions: the functions folder, for them too.
 
     Raises:
         CommandError: another run holds it (its process id is named), or it cannot be made or written.
@@ -86,19 +88,28 @@ def hold_state(folder: Path, *, address: str = "") -> Generator[Path]:
                 f"the state folder {folder} is in use by another run (process {holder}): end it, or choose another with --data"
             ) from None
         lock.truncate()
-        lock.writelines(f"{text}\n" for text in (os.getpid(), address) if text)
+        lock.writelines(f"{text}\n" for text in (os.getpid(), address, functions) if text)
         lock.flush()
         yield folder.resolve()
 
 
-def running_at(folder: Path = Path(".fnbus")) -> str:
-    """Return where the run serves that holds a state folder; empty when there is none, or it has ended."""
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A run of the platform on this machine."""
+
+    address: str
+    functions: Path
+    """Its functions folder."""
+
+
+def running(state: Path = Path(".fnbus")) -> Running | None:
+    """Return the run that holds a state folder; None when there is none, or it has ended."""
     try:
-        holder, _, address = (folder / LOCK_FILE).read_text().partition("\n")
+        holder, address, functions = (state / LOCK_FILE).read_text().splitlines()
         os.kill(int(holder), 0)  # trying the lock could come in the way of a run that starts just now
     except (OSError, ValueError):
-        return ""
-    return address.strip()
+        return None
+    return Running(address=address, functions=Path(functions))
 
 
 def reachable(host: str) -> str:

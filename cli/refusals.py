@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-_OPENER = "give its admin token (FNBUS_OPENER, --token, or `fnbus profile add NAME --url URL --token-stdin`)"
+_OPENER = "give its admin token (FNBUS_TOKEN, --token, or `fnbus profile add NAME --url URL --token-stdin`)"
 _HINTS: Mapping[str, str] = {
     "console api disabled": "start it with FN_CONSOLE_API_ENABLED=1",
     "admin api disabled": "start it with FN_ADMIN_API_ENABLED=1",

@@ -77,17 +77,19 @@ class Supervisor:
         await child.start()
         self._keepers[child.name] = child, self._tasks.create_task(self._keep(child, began), name=f"keep {child.name}")
 
-    async def stop(self, order: Sequence[str]) -> None:
+    async def stop(
+        self, order: Sequence[str], *, stage_seconds: float = _STAGE_SECONDS, all_seconds: float = _ALL_SECONDS
+    ) -> None:
         """End the children in this order, each when the one before it has ended; who does not obey in time is killed."""
         self._stopping.set()
         loop = asyncio.get_running_loop()
-        end = loop.time() + _ALL_SECONDS
+        end = loop.time() + all_seconds
         for name in order:
             if name not in self._keepers:
                 continue
             child, keeper = self._keepers[name]
             child.terminate()
-            patience = max(0.1, min(_STAGE_SECONDS, end - loop.time()))
+            patience = max(0.1, min(stage_seconds, end - loop.time()))
             await asyncio.wait({keeper}, timeout=patience)
             if not keeper.done():
                 log.debug("%s did not stop in %s s", name, patience)

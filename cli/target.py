@@ -52,6 +52,7 @@ def choose(*, url: str = "", token: str = "", profile: str = "", environment: Ma
     if not name:
         from cli import preflight
 
-        return Address(url=preflight.running_at() or USUAL, token=token or elsewhere)
+        nearby = preflight.running()
+        return Address(url=nearby.address if nearby else USUAL, token=token or elsewhere)
     known = book.find(name)
     return Address(url=known.url, token=token or known.token or elsewhere, session=known.session, profile=name)

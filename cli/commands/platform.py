@@ -12,12 +12,52 @@ from cli.options import STATE, DataDir, Host, Json, Port
 app = typer.Typer()
 
 
+_Folder = Annotated[
+    Path | None, typer.Argument(help="Folder of functions, or of a project with a fastfn.json; else here.", show_default=False)
+]
+_Port = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0: any free one.  [default: 8080]")
+]
+_Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The project's file, instead of its fastfn.json.")
+]
+_ForceUrl = Annotated[bool, typer.Option("--force-url", help="Configured routes win over file routes.")]
+_Runtime = Annotated[str, typer.Option("--template", "-t", metavar="LANGUAGE", help="python, node, deno, php or rust.")]
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="The function's name, which is its route, too.")],
+    *,
+    runtime: _Runtime = "python",
+    folder: Annotated[
+        Path | None, typer.Option("--path", metavar="FOLDER", help="Where functions lie; else here, or as fastfn.json says.")
+    ] = None,
+) -> None:
+    """Write a new function that runs at once.
+
+    A folder with its handler and its fn.config.json. A running `fnbus dev` answers for it without further ado; what is
+    there already is never overwritten.
+
+    \b
+    Examples:
+      fnbus init hello
+      fnbus init orders -t node --path functions
+    """
+    from cli.init import run
+
+    raise typer.Exit(run(name, runtime=runtime, folder=folder))
+
+
 @app.command()
 def dev(
-    folder: Annotated[Path, typer.Argument(help="Folder of functions.")] = Path(),
-    port: Port = 8080,
+    folder: _Folder = None,
+    *,
+    port: _Port = None,
     data: DataDir = STATE,
     host: Host = "127.0.0.1",
+    force_url: _ForceUrl = False,
+    config: _Config = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that the services log.")] = False,
 ) -> None:
     """Run the whole platform here, for a folder of functions.
@@ -32,7 +72,44 @@ def dev(
     """
     from cli.dev import Options, run
 
-    raise typer.Exit(run(Options(folder=folder, data=data, host=host, port=port, verbose=verbose)))
+    options = Options(folder=folder, data=data, host=host, port=port, verbose=verbose, force_url=force_url, config=config)
+    raise typer.Exit(run(options))
+
+
+@app.command("run")
+def run_(
+    folder: _Folder = None,
+    *,
+    port: _Port = None,
+    data: DataDir = STATE,
+    host: Host = "127.0.0.1",
+    force_url: _ForceUrl = False,
+    hot_reload: Annotated[bool, typer.Option("--hot-reload", help="Deploy files when they are saved, as dev does.")] = False,
+    config: _Config = None,
+) -> None:
+    """Run the whole platform here, for others to use.
+
+    Like dev, but the functions stay as they are when it starts, the control plane takes no changes without the admin token
+    (FN_ADMIN_TOKEN), logs are JSON lines, and work under way is finished before it stops.
+
+    \b
+    Examples:
+      FN_ADMIN_TOKEN=… fnbus run functions --host 0.0.0.0
+      fnbus run functions --hot-reload --data /var/lib/fnbus
+    """
+    from cli.dev import Options, run
+
+    options = Options(
+        folder=folder,
+        data=data,
+        host=host,
+        port=port,
+        force_url=force_url,
+        hot_reload=hot_reload or None,
+        config=config,
+        developing=False,
+    )
+    raise typer.Exit(run(options))
 
 
 @app.command()

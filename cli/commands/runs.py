@@ -61,6 +61,21 @@ def routes(*, at: Address, json: Json = False) -> None:
 
 @app.command()
 @remote
+def docs(*, at: Address, print_only: Annotated[bool, typer.Option("--print", help="Open no browser.")] = False) -> None:
+    """Open the page that documents the functions (OpenAPI).
+
+    \b
+    Examples:
+      fnbus docs
+      fnbus docs --print --profile prod
+    """
+    from cli import docs as page
+
+    raise typer.Exit(page.show(at=at, open_it=not print_only))
+
+
+@app.command()
+@remote
 def schedules(*, at: Address, json: Json = False) -> None:
     """List the schedules, when each fires next, how it went last.
 

@@ -4,22 +4,19 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from cli.main import app, main
+from cli.main import app
 from libs.settings import ServiceSettings
 from services.executor.settings import ExecutorSettings
 from services.gateway.settings import GatewaySettings
 from services.registry.settings import RegistrySettings
 from services.scheduler.settings import SchedulerSettings
-from tests.unit.cli.serving import serving
+from tests.unit.cli.serving import FakeGateway, run
 
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -41,53 +38,12 @@ JOB = {
 }
 
 
-@dataclass
-class FakeGateway:
-    """Answers from a table, in order where there are several; remembers what it was asked."""
-
-    url: str = ""
-    answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict[str, list[tuple[int, Any]]])
-    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list[tuple[str, dict[str, str], bytes]])
-
-    def on(self, request: str, *answers: tuple[int, Any]) -> None:
-        """Answer `METHOD /path` so; the last answer stays."""
-        self.answers[request] = list(answers)
-
-    def take(self, request: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        self.asked.append((request, headers, body))
-        known = self.answers.get(request.partition("?")[0]) or [(404, {"error": "not found"})]
-        status, content = known.pop(0) if len(known) > 1 else known[0]
-        return status, content if isinstance(content, bytes) else json.dumps(content).encode()
-
-
-@pytest.fixture(autouse=True)
-def _no_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # pyright: ignore[reportUnusedFunction]  used by all
-    """Whatever the person who runs the tests keeps is not for them."""
-    monkeypatch.setenv("FNBUS_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    fake = FakeGateway()
-    with serving(fake.take) as fake.url:
-        yield fake
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["fnbus", *arguments])
-    try:
-        return main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-
-
 def test_invoke_prints_the_body_and_says_the_status(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/hello": [{"fn_name": "get.hello.py", "methods": ["GET"]}]}}))
     gateway.on("GET /hello", (200, b"hello Ada"))
-    assert _run(monkeypatch, "invoke", "hello", "-q", "name=Ada", "-H", "x-a: b", "--url", gateway.url) == 0
+    assert run(monkeypatch, "invoke", "hello", "-q", "name=Ada", "-H", "x-a: b", "--url", gateway.url) == 0
     out, err = capfd.readouterr()
     assert out == "hello Ada"
     assert "200 OK  GET /hello" in err
@@ -100,7 +56,7 @@ def test_invoke_returns_1_and_shows_the_body_when_the_status_is_an_error(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on("POST /fail", (502, {"error": "runtime error"}))
-    assert _run(monkeypatch, "invoke", "/fail", "-d", '{"a": 1}', "--url", gateway.url) == 1
+    assert run(monkeypatch, "invoke", "/fail", "-d", '{"a": 1}', "--url", gateway.url) == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == {"error": "runtime error"}
     assert "502" in err
@@ -110,14 +66,14 @@ def test_invoke_returns_1_and_shows_the_body_when_the_status_is_an_error(
 
 def test_invoke_pins_a_version(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.on("GET /hello@v2", (200, b"two"))
-    assert _run(monkeypatch, "invoke", "hello", "--version", "v2", "--url", gateway.url) == 0
+    assert run(monkeypatch, "invoke", "hello", "--version", "v2", "--url", gateway.url) == 0
 
 
 def test_invoke_prints_an_envelope_for_programs(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on("GET /image", (200, b"\xff\xd8"))
-    assert _run(monkeypatch, "invoke", "/image", "--json", "--url", gateway.url) == 0
+    assert run(monkeypatch, "invoke", "/image", "--json", "--url", gateway.url) == 0
     envelope = json.loads(capfd.readouterr().out)
     assert envelope["status"] == 200
     assert envelope["is_base64"] is True
@@ -128,7 +84,7 @@ def test_invoke_prints_an_envelope_for_programs(
 def test_refused_connection_is_one_line_that_says_how_to_start_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, "jobs", "list", "--url", "http://127.0.0.1:9") == 1
+    assert run(monkeypatch, "jobs", "list", "--url", "http://127.0.0.1:9") == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -138,7 +94,7 @@ def test_refused_connection_is_one_line_that_says_how_to_start_it(
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1:port"])
 def test_wrong_url_is_one_line(url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    assert _run(monkeypatch, "routes", "--url", url) == 1
+    assert run(monkeypatch, "routes", "--url", url) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
@@ -146,7 +102,7 @@ def test_other_server_is_no_gateway(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on("GET /_fn/catalog", (200, b"<html>"))
-    assert _run(monkeypatch, "routes", "--url", gateway.url) == 1
+    assert run(monkeypatch, "routes", "--url", gateway.url) == 1
     assert "is no fnbus gateway" in capfd.readouterr().err
 
 
@@ -155,7 +111,7 @@ def test_submit_sends_what_was_typed_and_prints_the_id(
 ) -> None:
     gateway.on("POST /_fn/jobs", (201, JOB))
     arguments = ["report", "-d", '{"month": 7}', "-p", "id=42", "--max-attempts", "2", "--token", "t", "--url", gateway.url]
-    assert _run(monkeypatch, "jobs", "submit", *arguments) == 0
+    assert run(monkeypatch, "jobs", "submit", *arguments) == 0
     assert capfd.readouterr().out == "job-1\n"
     _, headers, body = gateway.asked[-1]
     assert headers["x-fn-admin-token"] == "t"
@@ -172,7 +128,7 @@ def test_submit_sends_what_was_typed_and_prints_the_id(
 
 def test_submit_leaves_out_what_was_not_typed(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.on("POST /_fn/jobs", (201, JOB))
-    assert _run(monkeypatch, "jobs", "submit", "report", "--url", gateway.url) == 0
+    assert run(monkeypatch, "jobs", "submit", "report", "--url", gateway.url) == 0
     assert json.loads(gateway.asked[-1][2]) == {"name": "report", "max_attempts": 1, "retry_delay_ms": 1000}
 
 
@@ -181,7 +137,7 @@ def test_submit_takes_one_of_the_function_s_methods_when_none_was_asked_for(
 ) -> None:
     refusal: dict[str, Any] = {"error": "method not allowed", "allowed_methods": ["POST", "PUT"]}
     gateway.on("POST /_fn/jobs", (405, refusal), (201, JOB))
-    assert _run(monkeypatch, "jobs", "submit", "report", "--url", gateway.url) == 0
+    assert run(monkeypatch, "jobs", "submit", "report", "--url", gateway.url) == 0
     assert json.loads(gateway.asked[-1][2])["method"] == "POST"
 
 
@@ -190,21 +146,21 @@ def test_submit_names_the_function_that_may_be_meant_when_there_is_none(
 ) -> None:
     gateway.on("POST /_fn/jobs", (404, {"error": "unknown function or version"}))
     gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/report": [{"fn_name": "report", "methods": ["GET"]}]}}))
-    assert _run(monkeypatch, "jobs", "submit", "reprot", "--url", gateway.url) == 1
+    assert run(monkeypatch, "jobs", "submit", "reprot", "--url", gateway.url) == 1
     assert capfd.readouterr().err.strip() == "fnbus: there is no function reprot: did you mean report?"
 
 
 def test_executions_are_found_by_a_function_s_route(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/hello": [{"fn_name": "get.hello.py", "methods": ["GET"]}]}}))
     gateway.on("GET /_fn/executions", (200, {"executions": []}))
-    assert _run(monkeypatch, "executions", "-f", "hello", "--url", gateway.url) == 0
+    assert run(monkeypatch, "executions", "-f", "hello", "--url", gateway.url) == 0
     assert gateway.asked[-1][0] == "GET /_fn/executions?function=get.hello.py&limit=20"
 
 
 def test_executions_are_of_a_name_and_those_that_failed(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.on("GET /_fn/catalog", (200, {}))
     gateway.on("GET /_fn/executions", (200, {"executions": []}))
-    assert _run(monkeypatch, "executions", "hello", "--failed", "--url", gateway.url) == 0
+    assert run(monkeypatch, "executions", "hello", "--failed", "--url", gateway.url) == 0
     assert gateway.asked[-1][0] == "GET /_fn/executions?function=hello&limit=20&failed=1"
 
 
@@ -232,7 +188,7 @@ def test_execution_is_shown_with_its_stages_its_stack_and_what_it_printed(
         "truncated": True,
     }
     gateway.on("GET /_fn/executions/req-1", (200, found))
-    assert _run(monkeypatch, "executions", "show", "req-1", "--url", gateway.url) == 0
+    assert run(monkeypatch, "executions", "show", "req-1", "--url", gateway.url) == 0
     out, err = capfd.readouterr()
     for text in (
         "hello@v2 (python)",
@@ -244,14 +200,14 @@ def test_execution_is_shown_with_its_stages_its_stack_and_what_it_printed(
         assert text in out
     assert "500  handler_error" in err
     assert "more than is kept" in err
-    assert _run(monkeypatch, "executions", "show", "req-1", "--json", "--url", gateway.url) == 0
+    assert run(monkeypatch, "executions", "show", "req-1", "--json", "--url", gateway.url) == 0
     assert json.loads(capfd.readouterr().out) == found
 
 
 def test_execution_that_is_to_be_shown_is_named_after_the_word_show(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, "executions", "hello", "req-1", "--url", gateway.url) == 1
+    assert run(monkeypatch, "executions", "hello", "req-1", "--url", gateway.url) == 1
     assert "fnbus executions show req-1" in capfd.readouterr().err
 
 
@@ -270,7 +226,7 @@ def test_submit_follows_the_job_to_its_result_when_it_is_to_wait(
         "latency_ms": 3.5,
     }
     gateway.on("GET /_fn/jobs/job-1/result", (200, result))
-    assert _run(monkeypatch, "jobs", "submit", "report", "--wait", "--url", gateway.url) == 0
+    assert run(monkeypatch, "jobs", "submit", "report", "--wait", "--url", gateway.url) == 0
     out, err = capfd.readouterr()
     assert out == "ready"
     assert [line.partition(",")[0] for line in err.splitlines()][:3] == ["job-1 queued", "job-1 running", "job-1 done"]
@@ -281,7 +237,7 @@ def test_submit_returns_1_and_the_reason_when_the_job_fails_without_an_answer(
 ) -> None:
     gateway.on("POST /_fn/jobs", (201, JOB))
     gateway.on("GET /_fn/jobs/job-1", (200, JOB | {"status": "failed", "last_error": "runtime timeout"}))
-    assert _run(monkeypatch, "jobs", "submit", "report", "--wait", "--url", gateway.url) == 1
+    assert run(monkeypatch, "jobs", "submit", "report", "--wait", "--url", gateway.url) == 1
     assert "job job-1 is failed: runtime timeout" in capfd.readouterr().err
 
 
@@ -290,7 +246,7 @@ def test_submit_stops_following_when_it_takes_too_long(
 ) -> None:
     gateway.on("POST /_fn/jobs", (201, JOB))
     gateway.on("GET /_fn/jobs/job-1", (200, JOB))
-    assert _run(monkeypatch, "jobs", "submit", "report", "--wait", "--wait-seconds", "0", "--url", gateway.url) == 1
+    assert run(monkeypatch, "jobs", "submit", "report", "--wait", "--wait-seconds", "0", "--url", gateway.url) == 1
     assert "still queued after 0 s" in capfd.readouterr().err
 
 
@@ -298,7 +254,7 @@ def test_result_that_is_not_there_yet_is_one_line(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on("GET /_fn/jobs/job-1/result", (202, {"id": "job-1", "status": "running", "error": "result not ready"}))
-    assert _run(monkeypatch, "jobs", "result", "job-1", "--url", gateway.url) == 1
+    assert run(monkeypatch, "jobs", "result", "job-1", "--url", gateway.url) == 1
     assert capfd.readouterr().err.strip() == "fnbus: result not ready: the job is running"
 
 
@@ -306,7 +262,7 @@ def test_cancel_says_what_the_gateway_says(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on("DELETE /_fn/jobs/job-1", (409, {"error": "job is not queued"}))
-    assert _run(monkeypatch, "jobs", "cancel", "job-1", "--url", gateway.url) == 1
+    assert run(monkeypatch, "jobs", "cancel", "job-1", "--url", gateway.url) == 1
     assert capfd.readouterr().err.strip() == "fnbus: job is not queued"
 
 
@@ -349,11 +305,11 @@ def test_listing_is_a_table_for_people_and_json_for_programs(
 ) -> None:
     path, answer, expected = LISTINGS[command]
     gateway.on(f"GET {path}", (200, answer))
-    assert _run(monkeypatch, *command, "--url", gateway.url) == 0
+    assert run(monkeypatch, *command, "--url", gateway.url) == 0
     heading, row = capfd.readouterr().out.splitlines()
     assert heading.isupper()
     assert expected in row
-    assert _run(monkeypatch, *command, "--json", "--url", gateway.url) == 0
+    assert run(monkeypatch, *command, "--json", "--url", gateway.url) == 0
     printed = json.loads(capfd.readouterr().out)
     assert {name: printed[name] for name in answer} == answer
 
@@ -363,7 +319,7 @@ def test_empty_listing_says_so_on_stderr_only(
     command: tuple[str, ...], gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway.on(f"GET {LISTINGS[command][0]}", (200, {}))
-    assert _run(monkeypatch, *command, "--url", gateway.url) == 0
+    assert run(monkeypatch, *command, "--url", gateway.url) == 0
     out, err = capfd.readouterr()
     assert out == ""
     assert "there are no" in err
@@ -388,20 +344,22 @@ def _root() -> TyperGroup:
 def test_help_of_every_command_has_an_example(
     command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, *command.split(), "--help") == 0
+    assert run(monkeypatch, *command.split(), "--help") == 0
     shown = capfd.readouterr().out
     assert "Example" in shown
     assert f"fnbus {command}" in shown
 
 
-@pytest.mark.parametrize("group", [(), ("jobs",), ("profile",)], ids=lambda group: " ".join(("fnbus", *group)))
+@pytest.mark.parametrize(
+    "group", [(), ("jobs",), ("profile",), ("env",), ("secret",)], ids=lambda group: " ".join(("fnbus", *group))
+)
 def test_help_shows_the_whole_summary_of_every_command(
     group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert _run(monkeypatch, *group, "--help") == 0
+    assert run(monkeypatch, *group, "--help") == 0
     summaries = capfd.readouterr().out.partition("Show this message")[2].splitlines()
-    assert len(summaries) > 5
+    assert len(summaries) > 3
     assert not [line for line in summaries if line.endswith("...")]
 
 
@@ -409,14 +367,14 @@ def test_help_shows_the_whole_summary_of_every_command(
 def test_help_of_a_service_names_settings_that_it_has(
     service: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, service, "--help") == 0
+    assert run(monkeypatch, service, "--help") == 0
     named = set(re.findall(r"FNBUS_\w+(?==)", capfd.readouterr().out))
     assert named
     assert named <= {f"FNBUS_{field.upper()}" for field in SETTINGS[service].model_fields}
 
 
 def test_version_can_be_asked_as_an_option(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    assert _run(monkeypatch, "--version") == 0
+    assert run(monkeypatch, "--version") == 0
     assert capfd.readouterr().out.startswith("fnbus ")
 
 

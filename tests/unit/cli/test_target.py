@@ -31,7 +31,7 @@ def test_target_is_the_usual_address_when_nothing_is_said(told: dict[str, str]) 
 
 
 def test_target_is_what_runs_in_this_folder_when_nothing_is_said(told: dict[str, str]) -> None:
-    with preflight.hold_state(Path(".fnbus"), address="http://127.0.0.1:9123"):
+    with preflight.hold_state(Path(".fnbus"), address="http://127.0.0.1:9123", functions=Path("functions")):
         assert target.choose(environment=told).url == "http://127.0.0.1:9123"
 
 
