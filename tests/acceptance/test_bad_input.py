@@ -16,8 +16,6 @@ from libs.testing.cluster import Cluster
 from libs.testing.hostile import FUNCTIONS, write
 from libs.testing.wait import eventually
 
-pytestmark = pytest.mark.timeout(180)
-
 HOST = b" HTTP/1.1\r\nhost: x\r\n"
 LAST = b"connection: close\r\n\r\n"
 

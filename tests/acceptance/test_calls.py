@@ -11,8 +11,6 @@ from libs.testing.beacon import Beacon
 from libs.testing.cluster import Cluster
 from libs.testing.wait import eventually
 
-pytestmark = pytest.mark.timeout(180)
-
 ALL_BYTES = bytes(range(256))
 MEBIBYTE = ALL_BYTES * 4096
 

@@ -14,8 +14,6 @@ import pytest
 from libs.testing.wait import eventually
 from services.executor.runtimes.installed import runtimes
 
-pytestmark = pytest.mark.timeout(120)
-
 SECRET = b"change-me"  # of examples/functions/webhook/fn.env.json
 
 

@@ -21,8 +21,6 @@ from libs.testing.cluster import Cluster, running_cluster
 from libs.testing.hostile import FUNCTIONS, write
 from libs.testing.wait import eventually
 
-pytestmark = pytest.mark.timeout(240)
-
 ENDED = ("done", "failed", "canceled")
 GARBAGE = [b"", b"\xff" * 100, b"{}", bytes(range(256)) * 64]
 NAMES = ["empty", "no msgpack", "json", "bytes"]

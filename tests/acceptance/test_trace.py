@@ -11,8 +11,6 @@ from libs.testing.cluster import Cluster, running_cluster
 from libs.testing.jaeger import JaegerServer, running_jaeger
 from libs.testing.wait import eventually
 
-pytestmark = pytest.mark.timeout(120)
-
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
 

@@ -6,14 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-import pytest
 
 from libs.testing.beacon import running_beacon
 from libs.testing.cluster import Cluster
 from libs.testing.mongo import MongoServer
 from libs.testing.wait import eventually
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def client(url: str) -> httpx.AsyncClient:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
 
 from libs.bus.server import FNBUS_CONFIG
@@ -23,7 +22,6 @@ from libs.testing.wait import eventually
 
 ROOT = Path(__file__).parents[3]
 OURS = ("registry", "scheduler", "executor", "gateway")
-pytestmark = pytest.mark.timeout(180)
 
 
 def read_env(path: Path) -> dict[str, str]:

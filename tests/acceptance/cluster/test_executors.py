@@ -14,8 +14,6 @@ from benchmarks.load import children
 from libs.testing.cluster import Cluster, running_cluster
 from libs.testing.wait import eventually
 
-pytestmark = pytest.mark.timeout(240)
-
 BUDGET_SECONDS = 10
 """`timeout_ms` of the functions."""
 _ORPHAN_SECONDS = 20.0

@@ -11,7 +11,7 @@ import pytest
 from libs.testing.wait import eventually
 from tests.integration.builds.conftest import Town, wheel
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(600)]
 
 
 def python_function(name: str, version: str, *, extra: str = "") -> dict[str, str | bytes]:

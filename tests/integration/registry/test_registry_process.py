@@ -22,8 +22,6 @@ from libs.messages.jobs import DeadLetter
 from libs.testing.wait import eventually
 from tests.integration.registry.stand import Stand
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def execution(id: str) -> Execution:  # noqa: A002
     return Execution(
