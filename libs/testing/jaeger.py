@@ -70,7 +70,7 @@ async def running_jaeger() -> AsyncGenerator[JaegerServer]:
         try:
             async with httpx.AsyncClient(timeout=20) as client:
                 server = JaegerServer(otlp_endpoint=f"http://127.0.0.1:{otlp}", url=f"http://127.0.0.1:{query}", client=client)
-                await eventually(lambda: _is_up(server, process), within=30)
+                await eventually(lambda: _is_up(server, process))
                 yield server
         finally:
             # What it keeps is in memory only: there is nothing to wait for.

@@ -7,10 +7,10 @@ from typing import Any, overload
 
 
 @overload
-async def eventually[T](check: Callable[[], Awaitable[T]], *, within: float = 15.0, every: float = 0.02) -> T: ...
+async def eventually[T](check: Callable[[], Awaitable[T]], *, within: float = 60.0, every: float = 0.02) -> T: ...
 @overload
-async def eventually[T](check: Callable[[], T], *, within: float = 15.0, every: float = 0.02) -> T: ...
-async def eventually(check: Callable[[], Any], *, within: float = 15.0, every: float = 0.02) -> Any:
+async def eventually[T](check: Callable[[], T], *, within: float = 60.0, every: float = 0.02) -> T: ...
+async def eventually(check: Callable[[], Any], *, within: float = 60.0, every: float = 0.02) -> Any:
     """Return the first true value of `check`, asked again and again for at most `within` seconds.
 
     A check may raise AssertionError to say what is still missing; the last one is raised when time is up.

@@ -348,7 +348,7 @@ async def test_file_that_breaks_while_in_use_is_told_and_repaired_by_the_next_sa
             answer = await http.get("/edited")
             return answer.status_code == status and text in answer.text
 
-        await eventually(check, within=30, every=0.05)
+        await eventually(check, every=0.05)
 
     file.write_text("def handler(event):\n    return 'first'\n")
     await answers(200, "first")

@@ -118,7 +118,7 @@ async def _running(functions: Path, state: Path, *more: str, up: bool = True) ->
                 process.kill()
             await process.wait()
             try:
-                await eventually(lambda: not _alive(started), within=20)
+                await eventually(lambda: not _alive(started))
             finally:
                 for pid in _alive(started):
                     with contextlib.suppress(ProcessLookupError):
@@ -235,7 +235,7 @@ async def test_dev_leaves_no_process_when_it_is_killed(functions: Path, tmp_path
             assert not _alive(started), _alive(started)
             return True
 
-        await eventually(nothing_left, within=20)
+        await eventually(nothing_left)
 
 
 async def test_dev_leaves_no_process_when_it_is_killed_while_it_starts(functions: Path, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ async def test_dev_leaves_no_process_when_it_is_killed_while_it_starts(functions
         started = dev.children()
         dev.process.kill()
         await dev.process.wait()
-        await eventually(lambda: not _alive(started), within=20)
+        await eventually(lambda: not _alive(started))
 
 
 @pytest.mark.parametrize("service", ["executor", "gateway", "registry", "scheduler", "nats-server"])
@@ -259,7 +259,7 @@ async def test_dev_starts_a_dead_service_again_and_says_so(functions: Path, tmp_
                 return (await client.get("/hello")).status_code == 200
             return False
 
-        await eventually(answers, within=30)
+        await eventually(answers)
 
 
 async def test_dev_keeps_its_state_between_runs(functions: Path, tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ async def test_dev_ends_at_once_when_told_twice(functions: Path, tmp_path: Path)
         dev.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(_STOP_SECONDS + _SLACK_SECONDS):
             assert await dev.process.wait() in {0, 130}
-        await eventually(lambda: not _alive(started), within=20)
+        await eventually(lambda: not _alive(started))
 
 
 async def _call(client: httpx.AsyncClient, path: str) -> None:

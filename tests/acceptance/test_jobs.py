@@ -243,10 +243,10 @@ async def test_garbage_on_the_work_queue_is_dead_lettered_with_its_bytes(
         start = base64.b64encode(data[:3000]).decode()
         return [each for each in await letters(http) if each["subject"] == subject and each["data_base64"].startswith(start)]
 
-    letter = (await eventually(found, within=60))[0]
+    letter = (await eventually(found))[0]
     assert letter["reason"].startswith("JobEvent")
     assert (await ended(http, await submit(http, "fine")))["status"] == "done"
-    await eventually(lambda: queue_is_empty(bus), within=60)
+    await eventually(lambda: queue_is_empty(bus))
 
 
 async def test_event_of_a_job_that_nobody_submitted_is_dropped(http: httpx.AsyncClient, bus: Bus) -> None:
@@ -265,7 +265,7 @@ async def test_event_of_a_job_that_nobody_submitted_is_dropped(http: httpx.Async
 
     assert (await ended(http, await submit(http, "fine")))["status"] == "done"
     assert (await http.get("/_fn/jobs/job-forged")).status_code == 404
-    await eventually(lambda: queue_is_empty(bus), within=60)
+    await eventually(lambda: queue_is_empty(bus))
 
 
 @pytest.mark.parametrize("data", GARBAGE, ids=NAMES)
@@ -278,7 +278,7 @@ async def test_garbage_on_the_event_stream_is_kept_as_a_dead_letter(http: httpx.
         found = {each["subject"] for each in await letters(http) if each["data_base64"] == encoded}
         return {subjects.EXECUTION_FINISHED, subjects.DEAD_LETTER} <= found
 
-    await eventually(kept, within=60)
+    await eventually(kept)
 
 
 @pytest.mark.parametrize("data", GARBAGE, ids=NAMES)
@@ -334,7 +334,7 @@ async def test_every_accepted_job_ends_once_while_each_service_is_killed_in_turn
             for service in ("gateway", "registry", "scheduler", "executor"):
                 (replica,) = cluster.of(service)
                 before = len(flood.accepted)
-                await eventually(lambda before=before: len(flood.accepted) > before, within=60)
+                await eventually(lambda before=before: len(flood.accepted) > before)
                 await replica.kill()
                 await replica.start()
                 await replica.ready()

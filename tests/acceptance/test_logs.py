@@ -107,13 +107,13 @@ async def test_lines_come_while_the_call_runs_and_again_after_the_gateway_was_re
             await http.get("/printing", params={"n": "0"})
             return "end 0" in follower.texts
 
-        await eventually(hears, within=40)
+        await eventually(hears)
         call = asyncio.ensure_future(http.get("/printing", params={"n": "1", "s": "3"}))
-        await eventually(lambda: "begin 1" in follower.texts, within=20)
+        await eventually(lambda: "begin 1" in follower.texts)
         assert not call.done()
         assert "end 1" not in follower.texts
         assert (await call).text == "done"
-        await eventually(lambda: "end 1" in follower.texts, within=20)
+        await eventually(lambda: "end 1" in follower.texts)
         gateway = platform.of("gateway")[0]
         assert await gateway.stop() == 0
         await gateway.start()
@@ -123,7 +123,7 @@ async def test_lines_come_while_the_call_runs_and_again_after_the_gateway_was_re
             await http.get("/printing", params={"n": "2"})
             return "end 2" in follower.texts
 
-        await eventually(hears_again, within=40)
+        await eventually(hears_again)
         assert follower.texts.count("begin 1") == follower.texts.count("end 1") == 1
         (error,) = [line for line in follower.lines if line["text"] == "oh" and line["execution"] == _of(follower, "end 1")]
         assert (error["level"], error["stream"]) == ("error", "stderr")
@@ -141,7 +141,7 @@ async def test_execution_has_the_lines_and_the_class_of_the_error(http: httpx.As
     async def told() -> bool:
         return bool(await executions(http, "get.failing.py", failed="1"))
 
-    await eventually(told, within=30)
+    await eventually(told)
     (found,) = await executions(http, "get.failing.py", failed="1")
     assert (found["code"], found["error_type"], found["status"]) == ("handler_error", "RuntimeError", 500)
     assert "get.failing.py" in found["error"]
@@ -159,8 +159,8 @@ async def test_flood_of_output_delays_nobody_and_is_cut(platform: Cluster, http:
         async def told() -> bool:
             return bool(await executions(http, "get.flood.py"))
 
-        await eventually(told, within=30)
-        await eventually(lambda: follower.lines, within=30)
+        await eventually(told)
+        await eventually(lambda: follower.lines)
         assert len(follower.lines) < 1_000_000
     (found,) = await executions(http, "get.flood.py")
     assert (len(found["stdout"]), found["truncated"]) == (64 * 1024, True)
@@ -177,4 +177,4 @@ async def test_logs_of_the_past_are_plain_when_nobody_sees_colours(platform: Clu
         assert "\x1b" not in printed
         return "info   begin 4" in printed and "error  oh" in printed
 
-    await eventually(shown, within=30)
+    await eventually(shown)

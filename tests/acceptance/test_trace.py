@@ -52,7 +52,7 @@ async def spans(jaeger: JaegerServer, trace_id: str, *names: str) -> dict[str, S
         assert set(names) <= set(by_name), sorted(by_name)
         return by_name
 
-    return await eventually(look, within=20, every=0.2)
+    return await eventually(look, every=0.2)
 
 
 def service(trace: dict[str, Any], span: Span) -> str:
@@ -114,7 +114,7 @@ async def test_each_attempt_of_a_job_is_a_trace_linked_to_its_submission(
         assert all(any(span["operationName"] == "handler" for span in trace["spans"]) for trace in found)
         return found
 
-    for trace in await eventually(attempts, within=20, every=0.2):
+    for trace in await eventually(attempts, every=0.2):
         root = next(span for span in trace["spans"] if span["operationName"] == "job attempt")
         handler = next(span for span in trace["spans"] if span["operationName"] == "handler")
         links = {(each["traceID"], each["spanID"]) for each in root["references"] if each["refType"] == "FOLLOWS_FROM"}
@@ -132,4 +132,4 @@ async def test_tick_is_a_fire_and_then_a_linked_attempt(jaeger: JaegerServer, cl
         return any(each["spanID"] in fires for span in runs for each in span["references"])
 
     assert cluster.of("scheduler")
-    await eventually(linked, within=30, every=0.3)
+    await eventually(linked, every=0.3)

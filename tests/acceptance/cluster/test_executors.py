@@ -58,11 +58,11 @@ async def test_no_call_fails_when_one_of_two_executors_is_told_to_stop_under_loa
             for _ in range(6):
                 tasks.create_task(caller("/hello"))
                 tasks.create_task(caller("/slow?s=0.2"))
-            await eventually(lambda: statuses[200] > 100, within=60)
+            await eventually(lambda: statuses[200] > 100)
             victim, survivor = pair.of("executor")
             assert await victim.stop() == 0
             before = statuses[200]
-            await eventually(lambda: statuses[200] > before + 100, within=60)
+            await eventually(lambda: statuses[200] > before + 100)
             await survivor.ready()
             enough.set()
     assert set(statuses) == {200}, f"{statuses}\n{victim.tail()}"
@@ -77,7 +77,7 @@ async def test_killed_executor_takes_its_workers_with_it_and_loses_no_job(pair: 
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(http.get("/slow", params={"s": "2"})) for _ in range(8)]
             victim = pair.of("executor")[0]
-            await eventually(lambda: len(children(victim.pid)) >= 4, within=30)
+            await eventually(lambda: len(children(victim.pid)) >= 4)
             workers = children(victim.pid)
             os.kill(victim.pid, signal.SIGKILL)
             await eventually(lambda: not alive(workers), within=_ORPHAN_SECONDS)

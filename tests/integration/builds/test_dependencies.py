@@ -57,7 +57,7 @@ async def test_failed_installation_keeps_the_previous_version_and_is_told(town: 
     town.write(python_function("kept", "5.0"))
     await town.answers("/kept", {"version": "5.0"})
     town.write({"kept/requirements.txt": "--no-index\nno-such-package-anywhere==9\n", "kept/handler.py": "raise SystemExit"})
-    failed = await eventually(lambda: [each for each in town.told("build_failed") if each["function"] == "kept"], within=60)
+    failed = await eventually(lambda: [each for each in town.told("build_failed") if each["function"] == "kept"])
     assert "no-such-package-anywhere" in str(failed[0]["message"])
     await town.answers("/kept", {"version": "5.0"})
     problems = await eventually(
@@ -85,7 +85,7 @@ async def test_first_version_that_cannot_be_installed_says_why_to_its_callers(to
             assert response.headers["retry-after"]
         return response if response.status_code == 500 else None
 
-    response = await eventually(failed, within=60, every=0.1)
+    response = await eventually(failed, every=0.1)
     assert response is not None
     assert "dependencies could not be installed" in response.json()["error"]
     assert "no-such-package-anywhere" in response.json()["error"]

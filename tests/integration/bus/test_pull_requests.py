@@ -65,13 +65,13 @@ async def check_credit(connection: Connection, found: list[Delivery], count: int
     before = len(found)
     for _ in range(count + 5):
         await bus.append(SUBJECT, b"x")
-    await eventually(lambda: len(found) == before + count, within=30)
+    await eventually(lambda: len(found) == before + count)
 
     async def settled() -> bool:
         told = await info(connection)
         return told["num_ack_pending"] == before + count and told["num_pending"] == 5
 
-    await eventually(settled, within=30)
+    await eventually(settled)
     assert len(found) == before + count
 
 
@@ -107,7 +107,7 @@ async def test_consumer_that_was_deleted_is_made_again(connection: Connection) -
     bus = JetStreamBus(connection)
     for _ in range(8):
         await bus.append(SUBJECT, b"x")
-    await eventually(lambda: len(found) == 3, within=30)
+    await eventually(lambda: len(found) == 3)
 
 
 async def test_server_that_gives_no_sign_is_asked_afresh(server: NatsServer, connection: Connection, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_server_that_crashed_gets_no_more_credit_than_there_is(server: Nat
     for _ in range(3):
         await server.kill()
         await server.start()
-        await eventually(lambda: connection.up, within=30)
+        await eventually(lambda: connection.up)
     await check_credit(connection, found, 4)
 
 
@@ -150,7 +150,7 @@ async def test_delivery_beyond_the_credit_is_handed_back(connection: Connection)
         await bus.append(SUBJECT, b"x")
     others: list[Delivery] = []
     (await started(connection, others)).pull(3)
-    await eventually(lambda: len(found) + len(others) == 4, within=30)
+    await eventually(lambda: len(found) + len(others) == 4)
     assert len(found) == 1
 
 

@@ -28,7 +28,7 @@ from services.executor.sandbox.process import ProcessSandbox
 from services.executor.settings import ExecutorSettings
 from tests.unit.executor.scripted import ScriptedRuntime
 
-PATIENCE = 25.0
+PATIENCE = 60.0
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SCRIPTS = ("well", "never-ready", "load-fails", "load-dies", "dies")
 

@@ -24,7 +24,7 @@ def handler(event):
     time.sleep(float(event["query"].get("s", 0)))
     return {"body": "slept"}
 """
-PATIENCE = 40.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["short way", "l
 """The short way is the long way, only shorter."""
 
 PIECE = bytes(range(256)) * 256
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Client:

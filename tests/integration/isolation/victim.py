@@ -11,7 +11,7 @@ import httpx
 from libs.testing.cluster import Cluster
 from libs.testing.wait import eventually
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _NEIGHBOUR_SECONDS = 5.0
 
 

@@ -145,7 +145,7 @@ async def test_registry_goes_on_when_nats_was_away(stand: Stand) -> None:
     await stand.cluster.nats.start()
     await eventually(lambda: stand.bus.connected)
 
-    await eventually(stand.shows({"get.hello.py": "two"}), within=30)
+    await eventually(stand.shows({"get.hello.py": "two"}))
     await stand.cluster.ready()
 
 
@@ -166,7 +166,7 @@ async def test_registries_on_one_folder_and_store_converge(mongo_stand: Stand) -
         await newcomer.stop()
         return before == (await stand.written(0), await stand.written(1)) and keys == await stand.keys()
 
-    await eventually(settled, within=60)
+    await eventually(settled)
     assert (await stand.shown())["get.f7.py"].revision <= 3
 
 
@@ -178,7 +178,7 @@ async def test_registry_outlives_its_store(mongo_stand: Stand) -> None:
     async def unready() -> bool:
         return (await stand.readiness())[0] == 503
 
-    await eventually(unready, within=30)
+    await eventually(unready)
     await stand.shows({"get.hello.py": "one"})()
     with pytest.raises(errors.TemporaryError):
         await listed(stand)
@@ -190,9 +190,9 @@ async def test_registry_outlives_its_store(mongo_stand: Stand) -> None:
     await stand.mongo.start()
 
     await stand.cluster.ready()
-    await eventually(stand.shows({"get.hello.py": "two"}), within=30)
+    await eventually(stand.shows({"get.hello.py": "two"}))
 
     async def stored() -> bool:
         return await listed(stand) == ["a"]
 
-    await eventually(stored, within=60)
+    await eventually(stored)

@@ -21,7 +21,7 @@ from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
 from services.executor.workshop import Bounds, Workshop
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.process import ProcessSandbox
 
 PROGRAM = Path(__file__).with_name("scripted_guest.py")
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pytest
 type Start = Callable[[str], subprocess.Popen[str]]
 
 _ROOT = Path(__file__).parents[3]
-_PATIENCE = 30
+_PATIENCE = 60.0
 
 _PROGRAM = """
 import asyncio, sys

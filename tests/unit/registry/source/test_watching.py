@@ -62,7 +62,7 @@ async def test_saved_file_is_noticed(root: Path) -> None:
     async with following(root) as followed:
         before = followed.digest()
         (root / "first.py").write_text("2")
-        await eventually(lambda: followed.digest() != before, within=30)
+        await eventually(lambda: followed.digest() != before)
 
 
 async def test_file_that_replaces_another_is_noticed(root: Path) -> None:
@@ -70,35 +70,35 @@ async def test_file_that_replaces_another_is_noticed(root: Path) -> None:
         before = followed.digest()
         (root / ".first.py.tmp").write_text("2")
         (root / ".first.py.tmp").rename(root / "first.py")
-        await eventually(lambda: followed.digest() != before, within=30)
+        await eventually(lambda: followed.digest() != before)
 
 
 async def test_renamed_file_is_noticed(root: Path) -> None:
     async with following(root) as followed:
         (root / "first.py").rename(root / "second.py")
-        await eventually(lambda: followed.names() == ["second.py"], within=30)
+        await eventually(lambda: followed.names() == ["second.py"])
 
 
 async def test_deleted_file_is_noticed(root: Path) -> None:
     async with following(root) as followed:
         (root / "first.py").unlink()
-        await eventually(lambda: followed.names() == [], within=30)
+        await eventually(lambda: followed.names() == [])
 
 
 async def test_new_folder_is_noticed_and_so_is_what_is_saved_in_it_later(root: Path) -> None:
     async with following(root) as followed:
         (root / "python" / "new").mkdir(parents=True)
         (root / "python" / "new" / "handler.py").write_text("x")
-        await eventually(lambda: followed.names() == ["first.py", "new"], within=30)
+        await eventually(lambda: followed.names() == ["first.py", "new"])
         (root / "python" / "new" / "v2").mkdir()
         (root / "python" / "new" / "v2" / "handler.py").write_text("x")
-        await eventually(lambda: len(function_labels(followed)) == 2, within=30)
+        await eventually(lambda: len(function_labels(followed)) == 2)
 
 
 async def test_folder_that_goes_and_comes_back_is_followed(root: Path) -> None:
     async with following(root) as followed:
         replace_folder(root)
-        await eventually(lambda: followed.names() == ["again.py"], within=45)
+        await eventually(lambda: followed.names() == ["again.py"])
 
 
 async def test_folder_is_polled_when_there_are_no_notices(root: Path) -> None:
@@ -200,7 +200,7 @@ async def test_half_written_file_ends_up_whole(root: Path) -> None:
             file.flush()
             file.write("    return 1\n")
         whole = (await FolderSource(root).load()).functions[0].versions[0].bundle
-        await eventually(lambda: followed.digest() == whole, within=30)
+        await eventually(lambda: followed.digest() == whole)
 
 
 def function_labels(followed: Followed) -> list[str]:
