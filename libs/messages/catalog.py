@@ -172,6 +172,12 @@ class VersionEntry:
     `auto`: the guest tells by what the code exports."""
     env_sealed: bytes = b""
     """Environment as sealed JSON object of text values; empty when there is none."""
+    secret_env: tuple[str, ...] = ()
+    """Names of its environment values that are secret, sorted: they are in `event.secrets` as well."""
+    secret_names: tuple[str, ...] = ()
+    """Names of the namespace's secrets that it asks for, sorted."""
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    """Those of them, and of `secret_env`, that there are: each sealed for itself, by name."""
     policy: Policy
     schedule: Schedule | None = None
     limits: Limits = Limits()

@@ -193,6 +193,7 @@ class Guest:
         handler: str = "handler",
         style: str = "auto",
         env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> Answer:
         """Have a version loaded and return LOADED or ERROR."""
         head = {
@@ -203,6 +204,7 @@ class Guest:
             "name": "tested",
             "version": "default",
             "env": dict(env or {}),
+            "secrets": dict(secrets or {}),
             "memory_mb": 128,
         }
         self.send(LOAD, head=json.dumps(head).encode())
@@ -316,12 +318,18 @@ class Bench:
         return root, entrypoint
 
     def loaded(
-        self, sources: Sources, *, handler: str = "handler", style: str = "auto", env: Mapping[str, str] | None = None
+        self,
+        sources: Sources,
+        *,
+        handler: str = "handler",
+        style: str = "auto",
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> Guest:
         """Return a guest that has loaded the code."""
         root, entrypoint = self.write(sources)
         guest = self.start()
-        answer = guest.load(root, entrypoint, handler=handler, style=style, env=env)
+        answer = guest.load(root, entrypoint, handler=handler, style=style, env=env, secrets=secrets)
         assert answer.type == LOADED, answer.body
         return guest
 

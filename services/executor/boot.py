@@ -4,6 +4,7 @@ What fails on the way is told as a `StartError` that already says what the waiti
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -149,6 +150,7 @@ class Boot:
 
     def _load_head(self, known: Known, root: str) -> bytes:
         version = known.version
+        env = self._environment(known) if version.permissions.env else {}
         return orjson.dumps(
             {
                 "root": root,
@@ -157,7 +159,8 @@ class Boot:
                 "handler_style": version.handler_style,
                 "name": known.function.name,
                 "version": version.label,
-                "env": self._environment(known) if version.permissions.env else {},
+                "env": env,
+                "secrets": self._secrets(known, env) if version.permissions.env else {},
                 "memory_mb": version.limits.memory_mb,
             }
         )
@@ -171,16 +174,34 @@ class Boot:
         sealed = known.version.env_sealed
         if not sealed:
             return {}
-        if self._keys is None:
-            raise errors.UnavailableError(
-                "the function's environment is sealed and this executor has no keys (FNBUS_SECRET_KEYS)"
-            )
         function = known.function
         context = f"env:{function.namespace}/{function.runtime}/{function.name}@{known.version.label}"
+        opened = self._opened(sealed, context=context, what="environment")
         try:
-            return orjson.loads(self._keys.open(sealed, context=context))
-        except (errors.FnbusError, ValueError) as error:
+            return orjson.loads(opened)
+        except ValueError as error:
             raise errors.UnavailableError(f"the function's environment cannot be opened: {error}") from error
+
+    def _secrets(self, known: Known, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the secrets that the version asks for: its own secret values, and those of its namespace above them.
+
+        Raises:
+            errors.UnavailableError: one cannot be opened here.
+        """
+        version = known.version
+        secrets = {name: env[name] for name in version.secret_env if name in env}
+        for name, sealed in version.secrets.items():
+            context = f"secret:{known.function.namespace}/{name}"
+            secrets[name] = self._opened(sealed, context=context, what=f"secret {name}").decode("utf-8", "replace")
+        return secrets
+
+    def _opened(self, sealed: bytes, *, context: str, what: str) -> bytes:
+        if self._keys is None:
+            raise errors.UnavailableError(f"the function's {what} is sealed and this executor has no keys (FNBUS_SECRET_KEYS)")
+        try:
+            return self._keys.open(sealed, context=context)
+        except errors.FnbusError as error:
+            raise errors.UnavailableError(f"the function's {what} cannot be opened: {error}") from error
 
 
 def _failure(code: FailureCode, message: str) -> Result:

@@ -23,7 +23,7 @@ from services.gateway import requests
 from services.gateway.actors import REQUEST_ID
 from services.gateway.answers import Refusal
 from services.gateway.connection import send_whole
-from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, login, schedules, ui_state
+from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, login, schedules, secrets, ui_state
 from services.gateway.dialects.fastfn.docs import Docs
 from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
@@ -78,6 +78,7 @@ def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Gu
         "/_fn/invoke": {"POST": invoke.invoke(plane)},
         "/_fn/login": {"POST": login.login(logins)},
         "/_fn/logout": {"POST": login.logout(logins)},
+        "/_fn/secrets": {"GET": secrets.listing(plane), "POST": secrets.put(plane), "DELETE": secrets.remove(plane)},
         "/_fn/ui-state": {
             "GET": ui_state.show(logins.board),
             **dict.fromkeys(("POST", "PUT", "PATCH"), ui_state.change(logins.board)),

@@ -7,7 +7,6 @@ registry on the same folder and store, finds nothing to do.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 import orjson
 
@@ -15,6 +14,7 @@ from libs import errors
 from libs.messages import bundles
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, Resolution, VersionEntry
 from services.registry.documents import function_id
+from services.registry.sealing import Sealer
 from services.registry.source import interfaces
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
@@ -37,22 +37,6 @@ class Built:
 
 
 NOTHING_BUILT = Built()
-
-
-class Sealer(Protocol):
-    """Keeps environment values from everybody who has no key."""
-
-    def seal(self, plaintext: bytes, *, context: str) -> bytes:
-        """Return the plaintext sealed; it opens with the same context only. Two seals of one plaintext differ."""
-        ...
-
-    def open(self, sealed: bytes, *, context: str) -> bytes:
-        """Return the plaintext.
-
-        Raises:
-            errors.FnbusError: the key is not known, or the sealed bytes are not what was sealed.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +209,8 @@ def _version(
         handler=found.handler,
         handler_style=found.handler_style,
         env_sealed=sealed,
+        secret_env=tuple(sorted(name for name, value in version.env.items() if value.is_secret)),
+        secret_names=found.secrets,
         policy=found.policy,
         schedule=found.schedule,
         limits=found.limits,

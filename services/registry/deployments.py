@@ -17,7 +17,7 @@ from libs.clock import Clock
 from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR
 from libs.messages.catalog import Bundle, FunctionEntry, Problem
-from services.registry import catalog, documents
+from services.registry import catalog, documents, sealing
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
@@ -28,6 +28,7 @@ from services.registry.remarks import Remarks
 from services.registry.rounds import Herald, Progress, Round
 from services.registry.source.folder import LoadedFunction, Snapshot
 from services.registry.source.port import Source
+from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,11 @@ class Deployments:
         *,
         functions: Functions,
         projection: Projection,
-        sealer: catalog.Sealer,
+        sealer: sealing.Sealer,
         clock: Clock,
         metrics: Metrics,
         audit: Audit,
+        vault: Vault | None = None,
         source: Source | None = None,
         building: Building | None = None,
         functions_root: Path | None = None,
@@ -66,6 +68,7 @@ class Deployments:
             clock: stamps the catalogue.
             metrics: what is counted.
             audit: told of every write.
+            vault: the secrets; None: there are none.
             source: the functions folder; None: what the store holds is projected.
             building: has built what versions need; None: nothing is built.
             functions_root: the folder's path, for people.
@@ -77,6 +80,7 @@ class Deployments:
         self._sealer = sealer
         self._metrics = metrics
         self._audit = audit
+        self._vault = vault
         self._source = source
         self._building = building
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
@@ -192,6 +196,9 @@ class Deployments:
         if self._building is not None:
             for identity in self._building.outdated(self._entries):
                 self._applied.pop(identity, None)
+        if self._vault is not None and await self._vault.refresh():
+            for identity in [identity for identity, (_, entry) in self._applied.items() if _names_secrets(entry)]:
+                self._applied.pop(identity)
         todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
         now.progress.expect("stored", len(todo.deploy))
         await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now), limit=_AT_ONCE)
@@ -231,6 +238,8 @@ class Deployments:
         if self._building is not None:
             built = await self._building.of(function, namespace=namespace, known=known, code=code)
         entry = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer, built=built)
+        if self._vault is not None:
+            entry = sealing.renewed(entry, secrets=self._vault.of(namespace), sealer=self._sealer)
         faults = [fault for version in function.versions if (fault := build_fault(version, built)) is not None]
         # One that waits for a build is looked at again in the next round, and so is one whose build failed: to say so.
         settled = not any(each.resolution.state in catalog.UNBUILT for each in built.values())
@@ -312,3 +321,7 @@ class Deployments:
             self._metrics.conflicts.set(len(meta.conflicts))
             self._metrics.problems.set(len(meta.problems))
         self._metrics.functions.set(len(self._entries))
+
+
+def _names_secrets(entry: FunctionEntry) -> bool:
+    return any(version.secret_names or version.secret_env for version in entry.versions)

@@ -45,6 +45,13 @@ def _of_version(label: str, old: VersionEntry | None, new: VersionEntry | None) 
         names.add(f"{label}.code")
     if old.env_sealed != new.env_sealed:
         names.add(f"{label}.env")
+    if old.secret_names != new.secret_names:
+        names.add(f"{label}.secrets")
+    names |= {
+        f"{label}.secrets.{name}"
+        for name in old.secrets.keys() | new.secrets.keys()
+        if old.secrets.get(name) != new.secrets.get(name)
+    }
     if (old.layer, old.resolution.state) != (new.layer, new.resolution.state):
         names.add(f"{label}.dependencies")
     for name in _WITHIN:

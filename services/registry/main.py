@@ -17,7 +17,6 @@ from libs.storage.port import Store
 from libs.telemetry import ops
 from services.registry.audit import AUDIT, Audit
 from services.registry.building import Building
-from services.registry.catalog import Sealer
 from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
 from services.registry.functions import Functions
@@ -28,8 +27,10 @@ from services.registry.projection import Projection
 from services.registry.pruning import Pruning
 from services.registry.readiness import Readiness
 from services.registry.retention import Retention
+from services.registry.sealing import Sealer
 from services.registry.settings import RegistrySettings
 from services.registry.source.folder import FolderSource, Options
+from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ async def start(
     clock = SystemClock()
     functions = Functions(store=store, clock=clock)
     audit = Audit(store=store, clock=clock)
+    vault = Vault(store=store, sealer=sealer, clock=clock, audit=audit, on_change=lambda: deployments.wake(full=False))
     projection = Projection(bus=bus, bundles=functions.bundle, metrics=metrics)
     deployments = Deployments(
         functions=functions,
@@ -83,6 +85,7 @@ async def start(
         clock=clock,
         metrics=metrics,
         audit=audit,
+        vault=vault,
         source=_source(chosen),
         building=Building(dependencies=Dependencies(bus=bus), projection=projection),
         functions_root=chosen.functions_root,
@@ -129,6 +132,7 @@ async def start(
     server = rpc.Server(bus, "registry", service.tasks)
     service.stack.push_async_callback(server.stop)
     await Handlers(bus=bus, store=store, audit=audit).serve(server)
+    await vault.serve(server)
 
 
 def _source(chosen: RegistrySettings) -> FolderSource | None:
@@ -175,10 +179,13 @@ class _NoKeys:
     """Stands where a key ring is not configured: functions without environment values need none."""
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
-        raise errors.PermanentError("fn.env.json cannot be kept: FNBUS_SECRET_KEYS is not set")
+        raise errors.PermanentError("secret values cannot be kept: FNBUS_SECRET_KEYS is not set")
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
         raise errors.PermanentError("FNBUS_SECRET_KEYS is not set")
+
+    def is_current(self, sealed: bytes) -> bool:
+        return True
 
 
 def _sealer(chosen: RegistrySettings) -> Sealer:

@@ -22,6 +22,8 @@ MAX_NAME = 200
 
 _HANDLER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_.:\[\]-]{1,198}")
+_SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_MOST_SECRETS = 64
 _STYLES = {
     **{style: style for style in ("auto", "native", "fetch", "fluxbase", "asgi", "wsgi")},
     **dict.fromkeys(("aws-lambda", "lambda", "apigw-v2", "api-gateway-v2"), "aws-lambda"),
@@ -32,6 +34,7 @@ _KNOWN = frozenset({
     "runtime", "name", "entrypoint", "group", "timeout_ms", "max_concurrency", "max_body_bytes", "include_debug_headers",
     "response", "invoke", "schedule", "keep_warm", "worker_pool", "shared_deps", "edge", "cors", "home", "assets",
     "zero_config", "discovery", "routing", "zero_config_ignore_dirs", "strict_fs", "methods", "routes", "route", "permissions",
+    "secrets",
     *bounds.LIMITS, *_FORCE,
 })  # fmt: skip
 _KNOWN_INVOKE = frozenset({
@@ -65,6 +68,8 @@ class Config:
     keep_warm: catalog.KeepWarm | None = None
     edge: Edge | None = None
     cors: Cors | None = None
+    secrets: tuple[str, ...] | None = None
+    """Names of the secrets that handlers get."""
     bounds: Bounds = field(default_factory=Bounds)
     """Limits and permissions."""
     interface: catalog.Interface = field(default_factory=catalog.Interface)
@@ -137,6 +142,7 @@ def parse_config(path: str, data: bytes) -> Config:
         keep_warm=bounds.parse_keep_warm(config),
         edge=web.parse_edge(config),
         cors=web.parse_cors(config),
+        secrets=_parse_secrets(config),
         bounds=bounds.parse_bounds(config),
         interface=interfaces.parse_interface(invoke),
         problems=tuple(problems),
@@ -246,6 +252,17 @@ def _parse_hosts(invoke: Reader) -> tuple[str, ...] | None:
         invoke.refuse("allow_hosts", rule)
         return None
     return hosts
+
+
+def _parse_secrets(config: Reader) -> tuple[str, ...] | None:
+    rule = "must be an array of names of secrets"
+    names = config.texts("secrets", rule=rule)
+    if names is None:
+        return None
+    if len(names) > _MOST_SECRETS or not all(_SECRET.fullmatch(name) for name in names):
+        config.refuse("secrets", rule)
+        return None
+    return tuple(sorted(set(names)))
 
 
 def _parse_force(config: Reader, invoke: Reader) -> bool | None:

@@ -95,6 +95,7 @@ class Drafts:
             schedule=schedule,
             handler=policy.handler or "handler",
             handler_style=policy.handler_style or "auto",
+            secrets=policy.secrets or (),
             limits=policy.bounds.limits(),
             permissions=policy.bounds.permissions(),
             interface=policy.interface,

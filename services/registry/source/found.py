@@ -26,6 +26,8 @@ class FoundVersion:
     schedule: catalog.Schedule | None = None
     handler: str = "handler"
     handler_style: str = "auto"
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that it asks for."""
     limits: catalog.Limits = field(default_factory=catalog.Limits)
     permissions: catalog.Permissions = field(default_factory=catalog.Permissions)
     interface: catalog.Interface = field(default_factory=catalog.Interface)

@@ -170,6 +170,49 @@ def test_environment_is_in_the_event_and_in_the_process(answered: Answered) -> N
     assert answered(sources, env={"KEY": "välue"}).json() == ["välue", {"KEY": "välue"}]
 
 
+def test_secrets_are_in_the_event_and_not_in_the_process(bench: Bench) -> None:
+    sources: Sources = {
+        "python": (
+            "import os\n"
+            "def handler(event):\n"
+            "    seen = dict(event['secrets'])\n"
+            "    event['secrets'].clear()\n"
+            "    return [seen, 'KEY' in os.environ]\n"
+        ),
+        "node": (
+            "exports.handler = (event) => {\n"
+            "  const seen = { ...event.secrets };\n"
+            "  delete event.secrets.KEY;\n"
+            "  return [seen, 'KEY' in process.env];\n"
+            "};\n"
+        ),
+        "deno": (
+            "export const handler = (event) => {\n"
+            "  const seen = { ...event.secrets };\n"
+            "  delete event.secrets.KEY;\n"
+            "  return [seen, Deno.env.has('KEY')];\n"
+            "};\n"
+        ),
+        "php": (
+            "<?php\n"
+            "function handler($event) {\n"
+            "    $seen = $event['secrets'];\n"
+            "    unset($event['secrets']['KEY']);\n"
+            "    return [$seen, getenv('KEY') !== false];\n"
+            "}\n"
+        ),
+        "rust": (
+            "use serde_json::{json, Value};\n"
+            "pub fn handler(event: Value) -> Value {\n"
+            '    json!([event["secrets"], std::env::var("KEY").is_ok()])\n'
+            "}\n"
+        ),
+    }
+    guest = bench.loaded(sources, secrets={"KEY": "sécret"})
+    assert guest.call().json() == [{"KEY": "sécret"}, False]
+    assert guest.call().json() == [{"KEY": "sécret"}, False]
+
+
 def test_event_is_new_for_each_call_when_a_handler_changes_it(bench: Bench) -> None:
     sources: Sources = {
         "python": "def handler(event):\n    seen = list(event['env'])\n    event['env']['MORE'] = 'x'\n    return seen\n",

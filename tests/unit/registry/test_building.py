@@ -15,6 +15,7 @@ from libs.clock import ManualClock
 from libs.messages import subjects
 from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest
 from libs.messages.catalog import Bundle, BundleFile, Resolution, VersionEntry
+from libs.secrets import KeyRing
 from libs.testing.wait import eventually
 from services.registry.audit import Audit
 from services.registry.building import Building
@@ -79,7 +80,7 @@ class BuildingStand(Stand):
         super().__init__()
         self.executors = Executors(MemoryBus(self.broker))
 
-    def registry(self, *, folder: bool = True) -> tuple[Deployments, Metrics]:
+    def registry(self, *, folder: bool = True, ring: KeyRing = RING) -> tuple[Deployments, Metrics]:
         metrics, clock = Metrics(), ManualClock(NOON)
         functions = Functions(store=self.store, clock=clock)
         bus = MemoryBus(self.broker)
@@ -87,7 +88,7 @@ class BuildingStand(Stand):
         deployments = Deployments(
             functions=functions,
             projection=projection,
-            sealer=RING,
+            sealer=ring,
             clock=clock,
             metrics=metrics,
             audit=Audit(store=self.store, clock=clock),

@@ -167,3 +167,14 @@ def test_meta_is_the_known_one_when_only_time_has_passed() -> None:
 
     assert now(3) is known
     assert now(4).generated_at == NOON + timedelta(hours=1)
+
+
+def test_compose_tells_which_values_are_secret_and_which_secrets_are_asked_for() -> None:
+    function = loaded()
+    [version] = function.versions
+    values = {"OPEN": EnvValue(text="1"), "KEY": EnvValue(text="2", is_secret=True)}
+    asking = replace(version, env=values, found=replace(version.found, secrets=("A",)))
+
+    [made] = composed(replace(function, versions=(asking,))).versions
+
+    assert (made.secret_env, made.secret_names, made.secrets) == (("KEY",), ("A",), {})

@@ -14,6 +14,7 @@ from libs.bus.memory import MemoryBroker, MemoryBus
 from libs.clock import ManualClock
 from libs.messages import bundles, codec, subjects
 from libs.messages.catalog import Bundle, BundleFile, CatalogMeta, FunctionEntry, Policy, Problem, RouteEntry
+from libs.messages.secrets import RemoveSecret, SetSecret
 from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.testing.wait import eventually
@@ -25,6 +26,7 @@ from services.registry.projection import Projection
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion
+from services.registry.vault import Vault
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RING = KeyRing.parse(KeyRing.generate())
@@ -36,6 +38,7 @@ class Folder:
     def __init__(self) -> None:
         self.code: dict[str, bytes] = {}
         self.env: dict[str, str] = {}
+        self.secrets: tuple[str, ...] = ()
         self.problems: tuple[Problem, ...] = ()
         self.readable = True
         self.changes: list[asyncio.Queue[None]] = []
@@ -74,7 +77,7 @@ class Folder:
         return Bundle(files=(BundleFile(path=name, data=self.code[name]),))
 
     def _function(self, name: str) -> LoadedFunction:
-        found = FoundVersion(label="default", root="", entrypoint=name, files=(name,), policy=Policy())
+        found = FoundVersion(label="default", root="", entrypoint=name, files=(name,), policy=Policy(), secrets=self.secrets)
         env = {key: EnvValue(text=text) for key, text in self.env.items()}
         version = LoadedVersion(found=found, bundle=bundles.bundle_digest(self._bundle(name)), env=env)
         route = RouteEntry(pattern=f"/{name.partition('.')[0]}", methods=("GET",))
@@ -90,17 +93,22 @@ class Stand:
         self.broker = MemoryBroker()
         self.bus = MemoryBus(self.broker)
 
-    def registry(self, *, folder: bool = True) -> tuple[Deployments, Metrics]:
+    def registry(self, *, folder: bool = True, ring: KeyRing = RING) -> tuple[Deployments, Metrics]:
         metrics, clock = Metrics(), ManualClock(NOON)
+        audit = Audit(store=self.store, clock=clock)
+        self.vault = Vault(
+            store=self.store, sealer=ring, clock=clock, audit=audit, on_change=lambda: deployments.wake(full=False)
+        )
         functions = Functions(store=self.store, clock=clock)
         bus = MemoryBus(self.broker)
         deployments = Deployments(
             functions=functions,
             projection=Projection(bus=bus, bundles=functions.bundle, metrics=metrics),
-            sealer=RING,
+            sealer=ring,
             clock=clock,
             metrics=metrics,
-            audit=Audit(store=self.store, clock=clock),
+            audit=audit,
+            vault=self.vault,
             source=self.folder if folder else None,
             retry_seconds=0.01,
         )
@@ -108,9 +116,9 @@ class Stand:
         return deployments, metrics
 
     @asynccontextmanager
-    async def running(self, *, folder: bool = True) -> AsyncGenerator[Metrics]:
+    async def running(self, *, folder: bool = True, ring: KeyRing = RING) -> AsyncGenerator[Metrics]:
         """Run a registry; its first round is complete when the block begins."""
-        deployments, metrics = self.registry(folder=folder)
+        deployments, metrics = self.registry(folder=folder, ring=ring)
         task = asyncio.create_task(deployments.run())
         try:
             await eventually(deployments.complete.is_set)
@@ -340,6 +348,9 @@ async def test_deployments_leave_out_only_the_function_that_cannot_be_sealed(sta
         def open(self, sealed: bytes, *, context: str) -> bytes:
             raise errors.PermanentError("no key")
 
+        def is_current(self, sealed: bytes) -> bool:
+            return True
+
     stand.folder.put("hello.py", "one")
     async with stand.running():
         pass
@@ -353,3 +364,43 @@ async def test_deployments_leave_out_only_the_function_that_cannot_be_sealed(sta
 
     await stand.shows(hello="one")()
     assert (await stand.meta()).problems == (Problem(path="hello.py", message="no key"),)
+
+
+async def test_secret_reaches_the_functions_that_name_it_whenever_it_changes(stand: Stand) -> None:
+    stand.folder.secrets = ("KEY",)
+    stand.folder.put("hello.py", "one")
+    async with stand.running():
+        before = (await stand.shown())["hello.py"].versions[0]
+        assert before.secrets == {}
+        for value in (b"1", b"2"):
+            await stand.vault.set(SetSecret(key="KEY", value=value.decode()))
+
+            async def has_it(value: bytes = value) -> bool:
+                [version] = (await stand.shown())["hello.py"].versions
+                sealed = version.secrets.get("KEY", b"")
+                return bool(sealed) and RING.open(sealed, context="secret:default/KEY") == value
+
+            await eventually(has_it)
+        assert (await stand.shown())["hello.py"].versions[0].digest != before.digest
+        await stand.vault.remove(RemoveSecret(key="KEY"))
+
+        async def is_as_before() -> bool:
+            return (await stand.shown())["hello.py"].versions[0] == before
+
+        await eventually(is_as_before)
+
+
+async def test_everything_is_sealed_anew_when_a_registry_starts_with_a_new_key(stand: Stand) -> None:
+    text = KeyRing.generate("new")
+    new = KeyRing.parse(text)
+    former = KeyRing.generate("old")
+    stand.folder.secrets, stand.folder.env = ("KEY",), {"WORD": "x"}
+    stand.folder.put("hello.py", "one")
+    async with stand.running(ring=KeyRing.parse(former)):
+        await stand.vault.set(SetSecret(key="KEY", value="1"))
+    async with stand.running(ring=KeyRing.parse(f"{text},{former}")):
+        [version] = (await stand.shown())["hello.py"].versions
+    assert new.open(version.secrets["KEY"], context="secret:default/KEY") == b"1"
+    assert new.open(version.env_sealed, context="env:default/python/hello.py@default") == b'{"WORD":"x"}'
+    async with stand.running(ring=new):
+        assert (await stand.shown())["hello.py"].versions == (version,)

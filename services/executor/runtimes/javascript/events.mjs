@@ -4,8 +4,8 @@ import { isUtf8 } from "node:buffer";
 
 const { hasOwn, defineProperty } = Object;
 
-/** A new event. `body` is null in it when empty; one that is not UTF-8 is base64 beside it. The event has its own `env`. */
-export function eventOf({ head, body, env }) {
+/** A new event. `body` is null in it when empty; one that is not UTF-8 is base64 beside it. The event has its own `env` and `secrets`. */
+export function eventOf({ head, body, env, secrets }) {
   const event = head;
   const context = event.context;
   context.request_id = event.id;
@@ -15,7 +15,7 @@ export function eventOf({ head, body, env }) {
   }
   event.path_params = event.params;
   event.env = { ...env };
-  event.secrets = {};
+  event.secrets = { ...secrets };
   const [text, isBase64] = textOf(body);
   event.body = isBase64 ? null : text;
   if (isBase64) {

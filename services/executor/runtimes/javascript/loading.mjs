@@ -15,7 +15,7 @@ const STYLES = {
 };
 
 /**
- * What runs a call: `run({head, body, env, call})`, made from the exports of the entry file; its `fetches` tells whether each call
+ * What runs a call: `run({head, body, env, secrets, call})`, made from the exports of the entry file; its `fetches` tells whether each call
  * needs the language's `Request` and `Response`. Throws NoHandler.
  */
 export function adapterOf(exported, { entrypoint, handler: name, style, isModule, version }) {

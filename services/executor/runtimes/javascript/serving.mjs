@@ -27,11 +27,13 @@ export function serve(platform) {
   const calls = new Map();
   let adapter = null;
   let env = {};
+  let secrets = {};
   let running = null; // the last call that was begun
 
   async function onLoad(head) {
     worker.root = head.root.replace(/\/+$/, "");
     env = head.env ?? {};
+    secrets = head.secrets ?? {};
     const path = join(worker.root, head.entrypoint);
     try {
       platform.prepare();
@@ -74,7 +76,7 @@ export function serve(platform) {
     running = call;
     call.run(() => {
       if (adapter === null) throw new Error("no code is loaded");
-      return adapter({ head: parse(head), body, env, call });
+      return adapter({ head: parse(head), body, env, secrets, call });
     });
     if (!call.open) return;
     for (const [each, other] of calls) if (!other.open) calls.delete(each);

@@ -9,9 +9,10 @@ namespace Fnbus\Guest;
  * A new event. The body is null in it when empty; one that is not UTF-8 is base64 beside it.
  *
  * @param array<string, string> $env
+ * @param array<string, string> $secrets
  * @return array<string, mixed>
  */
-function event_of(string $head, string $body, array $env): array
+function event_of(string $head, string $body, array $env, array $secrets): array
 {
     $event = \json_decode($head, true, 512, \JSON_THROW_ON_ERROR);
     $event['context']['request_id'] = $event['id'];
@@ -23,7 +24,7 @@ function event_of(string $head, string $body, array $env): array
     }
     $event['path_params'] = $event['params'];
     $event['env'] = $env;
-    $event['secrets'] = [];
+    $event['secrets'] = $secrets;
     $event['body'] = null;
     if ($body !== '') {
         if (is_utf8($body)) {

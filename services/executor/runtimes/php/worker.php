@@ -31,6 +31,8 @@ final class Worker
     private static bool $loading = false;
     /** @var array<string, string> */
     private static array $env = [];
+    /** @var array<string, string> */
+    private static array $secrets = [];
     /** @var array<string, mixed> what $_SERVER is at the start of each call */
     private static array $server = [];
     private static ?\Closure $handler = null;
@@ -71,6 +73,7 @@ final class Worker
         self::$name = ($head['handler'] ?? '') ?: 'handler';
         self::$memoryMb = $head['memory_mb'] ?? 0;
         self::$env = $head['env'] ?? [];
+        self::$secrets = $head['secrets'] ?? [];
         if (!\in_array($head['handler_style'] ?? '', STYLES, true)) {
             self::refused(new NoHandler("php has no handler style {$head['handler_style']}"));
             return false;
@@ -173,7 +176,7 @@ final class Worker
         \error_clear_last();
         Output::begin(self::piece(...));
         try {
-            $event = event_of($frame->head, $frame->body, self::$env);
+            $event = event_of($frame->head, $frame->body, self::$env, self::$secrets);
             $value = self::$takesParams ? (self::$handler)($event, $event['params']) : (self::$handler)($event);
         } catch (Gone $gone) {
             throw $gone;

@@ -219,6 +219,19 @@ def test_fields_of_the_contract_are_known() -> None:
     }) == []  # fmt: skip
 
 
+def test_secrets_are_named_once_each_and_inherited_unless_named_anew() -> None:
+    above = parsed({"secrets": ["B", "A", "B"]})
+    assert above.secrets == ("A", "B")
+    assert parsed({"secrets": "KEY"}).below(above).secrets == ("KEY",)
+    assert parsed({"secrets": []}).below(above).secrets == ()
+    assert parsed({}).below(above).secrets == ("A", "B")
+
+
+@pytest.mark.parametrize("secrets", [["a b"], [1], {"KEY": True}, True, ["K"] * 65])
+def test_secrets_that_are_no_names_are_refused(secrets: object) -> None:
+    assert refusals({"secrets": secrets}) == ["secrets must be an array of names of secrets"]
+
+
 def test_invoke_beats_the_top_level() -> None:
     config = parsed({"methods": ["GET"], "routes": ["/a"], "invoke": {"methods": ["PUT"], "routes": ["/b"]}})
     assert (config.methods, config.routes) == (("PUT",), ("/b",))

@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def event_of(head: bytes, body: bytes, env: dict[str, str]) -> dict[str, Any]:
+def event_of(head: bytes, body: bytes, env: dict[str, str], secrets: dict[str, str]) -> dict[str, Any]:
     """Return a new event.
 
     Args:
         head: the request head as JSON (`libs.messages.heads`).
         body: the request body; it is None in the event when empty, and base64 beside it when it is not UTF-8.
         env: the function's environment; the event has a copy of its own.
+        secrets: the secrets that it asks for; of them, too.
     """
     event: dict[str, Any] = loads(head)
     context = event["context"]
@@ -26,7 +27,7 @@ def event_of(head: bytes, body: bytes, env: dict[str, str]) -> dict[str, Any]:
             context[name] = value
     event["path_params"] = event["params"]
     event["env"] = env.copy()
-    event["secrets"] = {}
+    event["secrets"] = secrets.copy()
     if body:
         try:
             event["body"] = body.decode()

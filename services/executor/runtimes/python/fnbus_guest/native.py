@@ -24,13 +24,13 @@ _VARIADIC, _KEYWORDS = 4, 8
 def bind(function: Callable[..., Any], around: Surroundings) -> Handler:
     """Return a handler of requests that calls `function` with events."""
     handler = of_event(function)
-    env = around.env
+    env, secrets = around.env, around.secrets
     code = getattr(function, "__code__", None)
     if code is not None and code.co_flags & _ASYNCHRONOUS:
         around.loop.prepare()  # now, so that no call has to wait for it
 
     def handle(head: bytes, body: bytes) -> Any:
-        return handler(event_of(head, body, env))
+        return handler(event_of(head, body, env, secrets))
 
     return handle
 

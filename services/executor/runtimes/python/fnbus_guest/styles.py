@@ -35,7 +35,7 @@ _OTHERS = {
 class Surroundings:
     """What a style may want to know of the worker."""
 
-    __slots__ = ("env", "loop", "memory_mb", "name", "version")
+    __slots__ = ("env", "loop", "memory_mb", "name", "secrets", "version")
 
     def __init__(self, head: dict[str, Any], env: dict[str, str], loop: EventLoop) -> None:
         """Describe a worker.
@@ -46,6 +46,7 @@ class Surroundings:
             loop: the worker's event loop.
         """
         self.env = env
+        self.secrets: dict[str, str] = head.get("secrets") or {}
         self.loop = loop
         self.name: str = head.get("name") or ""
         self.version: str = head.get("version") or ""

@@ -6,7 +6,12 @@ use crate::base64;
 
 /// A new event. The body is null in it when empty; one that is not UTF-8 is base64 beside it. Path parameters are merged into
 /// the event's own level as well, where they win over fields of the same name (the request id is also `context.request_id`).
-pub fn event_of(head: &[u8], body: &[u8], env: &Map<String, Value>) -> Result<Value, serde_json::Error> {
+pub fn event_of(
+    head: &[u8],
+    body: &[u8],
+    env: &Map<String, Value>,
+    secrets: &Map<String, Value>,
+) -> Result<Value, serde_json::Error> {
     let mut event: Map<String, Value> = serde_json::from_slice(head)?;
     let told: Vec<(&str, Value)> = ["traceparent", "user", "trigger"]
         .into_iter()
@@ -19,7 +24,7 @@ pub fn event_of(head: &[u8], body: &[u8], env: &Map<String, Value>) -> Result<Va
         context.extend(told.into_iter().map(|(name, value)| (name.to_string(), value)));
     }
     event.insert("env".into(), Value::Object(env.clone()));
-    event.insert("secrets".into(), Value::Object(Map::new()));
+    event.insert("secrets".into(), Value::Object(secrets.clone()));
     event.insert("body".into(), Value::Null);
     if !body.is_empty() {
         match std::str::from_utf8(body) {

@@ -23,7 +23,7 @@ const INVALID: &[u8] = br#"{"error":"invalid runtime response"}"#;
 pub fn serve<M, H: Handler<M>>(handler: H) {
     let (channel, load) = handed_over().expect("started by the launcher");
     failures::watch_panics();
-    let mut guest = Guest { channel, env: Map::new(), meter: Meter::default() };
+    let mut guest = Guest { channel, env: Map::new(), secrets: Map::new(), meter: Meter::default() };
     let _ = guest.serve(&load, &handler); // an error is an executor that has gone
     flush();
     std::process::exit(0);
@@ -42,6 +42,7 @@ fn handed_over() -> Option<(Channel, Value)> {
 struct Guest {
     channel: Channel,
     env: Map<String, Value>,
+    secrets: Map<String, Value>,
     meter: Meter,
 }
 
@@ -72,6 +73,7 @@ impl Guest {
         if !STYLES.contains(&text("handler_style")) {
             return Err(format!("rust has no handler style {}", text("handler_style")));
         }
+        self.secrets = load["secrets"].as_object().cloned().unwrap_or_default();
         self.env = load["env"].as_object().cloned().unwrap_or_default();
         for (name, value) in &self.env {
             std::env::set_var(name, value.as_str().unwrap_or_default());
@@ -83,7 +85,7 @@ impl Guest {
 
     fn answer<M>(&mut self, frame: &Frame, handler: &impl Handler<M>) -> io::Result<()> {
         self.meter.begin();
-        let event = match event_of(frame.head(), frame.body(), &self.env) {
+        let event = match event_of(frame.head(), frame.body(), &self.env, &self.secrets) {
             Ok(event) => event,
             Err(error) => return self.fail(frame.call, "handler_error", &failures::of_error(&error)),
         };

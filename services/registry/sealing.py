@@ -1,0 +1,104 @@
+"""What is sealed in a function's entry, brought up to date: today's secrets, and today's key. Pure but for the sealer.
+
+It is done to an entry as a whole, right before it is compared with the stored one, so it does not matter where a version
+comes from: the folder, a rollback, an alias. What is up to date already comes out as it is.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from libs import errors
+from libs.messages import bundles
+from libs.messages.catalog import FunctionEntry, VersionEntry
+
+log = logging.getLogger(__name__)
+
+
+class Sealer(Protocol):
+    """Keeps values from everybody who has no key."""
+
+    def seal(self, plaintext: bytes, *, context: str) -> bytes:
+        """Return the plaintext sealed; it opens with the same context only. Two seals of one plaintext differ."""
+        ...
+
+    def open(self, sealed: bytes, *, context: str) -> bytes:
+        """Return the plaintext.
+
+        Raises:
+            errors.FnbusError: the key is not known, or the sealed bytes are not what was sealed.
+        """
+        ...
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Return whether it was sealed with the key that seals now.
+
+        Raises:
+            errors.FnbusError: it is no sealed value.
+        """
+        ...
+
+
+def secret_context(*, namespace: str, key: str) -> str:
+    """Return what a secret is sealed for."""
+    return f"secret:{namespace}/{key}"
+
+
+def renewed(entry: FunctionEntry, *, secrets: Mapping[str, bytes], sealer: Sealer) -> FunctionEntry:
+    """Return the entry with the secrets as they are now, and all that is sealed under the key that seals now.
+
+    Args:
+        entry: a function.
+        secrets: all of its namespace, sealed, by name.
+        sealer: knows the keys.
+    """
+    return replace(
+        entry, versions=tuple(_version(entry, version, secrets=secrets, sealer=sealer) for version in entry.versions)
+    )
+
+
+def resealed(sealed: bytes, *, context: str, sealer: Sealer) -> bytes:
+    """Return a sealed value under the key that seals now; as it is when it is so already, or cannot be opened."""
+    try:
+        if sealer.is_current(sealed):
+            return sealed
+        return sealer.seal(sealer.open(sealed, context=context), context=context)
+    except errors.FnbusError as error:
+        log.warning("what was sealed for %s stays as it is: %s", context, error, extra={"action": "reseal_failed"})
+        return sealed
+
+
+def _version(entry: FunctionEntry, version: VersionEntry, *, secrets: Mapping[str, bytes], sealer: Sealer) -> VersionEntry:
+    wanted = {name: secrets[name] for name in sorted({*version.secret_names, *version.secret_env}) if name in secrets}
+    env = version.env_sealed
+    if env:
+        context = f"env:{entry.namespace}/{entry.runtime}/{entry.name}@{version.label}"
+        env = resealed(env, context=context, sealer=sealer)
+    if not (wanted or version.secrets or version.secret_env) and env == version.env_sealed:
+        return version
+    return replace(version, env_sealed=env, secrets=wanted, digest=_digest(entry.runtime, version, env, wanted))
+
+
+def _digest(runtime: str, version: VersionEntry, env: bytes, secrets: Mapping[str, bytes]) -> str:
+    """Return the digest of a version whose workers hold these secrets, too."""
+    base = bundles.version_digest(
+        bundle=version.bundle,
+        runtime=runtime,
+        entrypoint=version.entrypoint,
+        handler=version.handler,
+        handler_style=version.handler_style,
+        env_sealed=env,
+        limits=version.limits,
+        permissions=version.permissions,
+        layer=version.layer,
+    )
+    if not secrets and not version.secret_env:
+        return base
+    digest = hashlib.sha256(base.encode())
+    for name in version.secret_env:
+        digest.update(f"\0{name}".encode())
+    for name, sealed in secrets.items():
+        digest.update(f"\0\0{name}\0".encode() + hashlib.sha256(sealed).digest())
+    return digest.hexdigest()
