@@ -8,6 +8,7 @@ import orjson
 from libs.messages import heads, subjects
 from libs.messages.catalog import FunctionEntry, VersionEntry
 from services.gateway.admission import Gate
+from services.gateway.cors import Sharing
 
 type AsgiHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -29,6 +30,8 @@ class Callee:
     """Its label, when it is not the default one."""
     debug_headers: AsgiHeaders
     """Headers that name it, when its policy asks for them."""
+    sharing: Sharing | None
+    """How pages of other origins may call it; None: not at all."""
 
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -54,6 +57,7 @@ def bind(function: FunctionEntry, version: VersionEntry, gate: Gate, *, max_body
         max_body_bytes=min(policy.max_body_bytes, max_body_bytes),
         pinned=version.label if version.label != "default" else "",
         debug_headers=_debug_headers(function, version) if policy.include_debug_headers else (),
+        sharing=Sharing(policy.cors) if policy.cors is not None else None,
     )
 
 

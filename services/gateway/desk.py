@@ -3,20 +3,21 @@
 `edge` is the long way, a coroutine for whatever a request may be; `fastpath` the short one, for the plain call.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from libs.messages import heads
 from libs.telemetry.ops import PATHS, Receive, Scope, Send
-from services.gateway import answers, requests, turn
+from services.gateway import answers, cors, requests, turn
 from services.gateway.admission import Gate
 from services.gateway.answers import Forward, Refusal
 from services.gateway.callee import Callee
 from services.gateway.calls import Caller
 from services.gateway.connection import send_whole
 from services.gateway.exchange import Exchange
-from services.gateway.finish import Answer, Finish, refused
+from services.gateway.finish import Answer, Finish, coded, refused
 from services.gateway.forwarding import Forwarding
 from services.gateway.ledger import Ledger
 from services.gateway.outcomes import Outcome
@@ -24,7 +25,7 @@ from services.gateway.outflow import Outflow
 from services.gateway.pieces import Streamed
 from services.gateway.relay import discard, relay
 from services.gateway.routing import paths
-from services.gateway.routing.table import Match, Table, Verdict
+from services.gateway.routing.table import METHODS, Match, Table, Target, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Desk:
             raise Refusal(error.status, error.text) from None
         match = self._table.match(exchange.path, exchange.method, self.origin.host(scope["client"], exchange.headers))
         if match.verdict is not Verdict.FOUND or match.target is None:
-            raise _unmatched(match)
+            raise _unmatched(match, exchange.headers)
         exchange.pattern = match.target.pattern
         exchange.callee = callee = match.target.owner
         return callee, match.params
@@ -143,14 +144,18 @@ class Desk:
 
     async def send(self, exchange: Exchange, answer: Answer) -> None:
         """Answer whole."""
+        if answer.coding:
+            answer = await asyncio.to_thread(coded, answer)
         if not self.send_now(exchange, answer):
             await exchange.send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await exchange.send({"type": "http.response.body", "body": answer.body})
             self._ledger.note(exchange, answer.status, answer.error)
 
     def send_now(self, exchange: Exchange, answer: Answer) -> bool:
-        """Answer whole, unless that means to wait for the client; return whether it was done."""
+        """Answer whole, unless that means to wait; return whether it was done."""
         status = answer.status
+        if answer.coding:
+            return False
         if status != answers.CLIENT_GONE and not send_whole(exchange.send, status, answer.headers, answer.body):
             return False
         self._ledger.note(exchange, status, answer.error)
@@ -169,7 +174,7 @@ class Desk:
         return refused(exchange, error)
 
 
-def _unmatched(match: Match[Callee]) -> Refusal:
+def _unmatched(match: Match[Callee], headers: requests.Headers) -> Refusal:
     match match.verdict:
         case Verdict.CONFLICT:
             return Refusal(409, "ambiguous function")
@@ -178,6 +183,18 @@ def _unmatched(match: Match[Callee]) -> Refusal:
         case Verdict.WRONG_METHOD:
             return Refusal(405, "method not allowed", (b"allow", ", ".join(match.allow).encode()))
         case Verdict.OPTIONS:
-            return Refusal(204, "", (b"allow", ", ".join(match.allow).encode()))
+            return Refusal(204, "", (b"allow", ", ".join(match.allow).encode()), *_preflight(match.offers, headers))
         case _:
             return NotMapped()
+
+
+def _preflight(offers: Sequence[Target[Callee]], headers: requests.Headers) -> cors.Headers:
+    """Return the headers by which a browser learns whether its page may call; none when that is not what was asked."""
+    wanted = requests.first(headers, "access-control-request-method")
+    for target in offers:
+        sharing = target.owner.sharing
+        if sharing is not None and wanted in target.methods:
+            origin = requests.first(headers, "origin")
+            methods = [method for method in METHODS if method in target.methods]
+            return sharing.preflight(origin, requests.joined(headers, "access-control-request-headers"), methods)
+    return []

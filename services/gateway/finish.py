@@ -4,7 +4,7 @@ import time
 from typing import NamedTuple
 
 from libs.messages import calls
-from services.gateway import answers
+from services.gateway import answers, coding, requests
 from services.gateway.answers import AsgiHeaders, Forward, Heads, Refusal
 from services.gateway.callee import Callee
 from services.gateway.exchange import Exchange
@@ -32,6 +32,8 @@ class Answer(NamedTuple):
     """What failed, for counts and traces."""
     bodiless: bool = False
     """Whether no body may follow the head."""
+    coding: str = ""
+    """What the body is to be coded with before it is sent, and its length told (`coded`): it is large."""
 
 
 class Finish:
@@ -77,6 +79,8 @@ class Finish:
             headers += callee.debug_headers
             headers.append((b"x-fn-request-id", exchange.id.encode()))
             headers.append((b"x-fn-latency-ms", b"%.1f" % ((time.perf_counter() - exchange.began) * 1000)))
+        if callee.sharing is not None:
+            headers += callee.sharing.answer(requests.first(exchange.headers, "origin"), headers)
         return _framed(exchange, status, headers, body, error, streamed=type(outcome) is Streamed and not error)
 
 
@@ -86,6 +90,8 @@ def refused(exchange: Exchange, refusal: Refusal) -> Answer:
     if status in _BODILESS:
         return _framed(exchange, status, list(refusal.headers), b"", refusal.text)
     headers = [answers.JSON, *refusal.headers]
+    if exchange.callee is not None and exchange.callee.sharing is not None:
+        headers += exchange.callee.sharing.answer(requests.first(exchange.headers, "origin"), headers)
     return _framed(exchange, status, headers, answers.error_body(refusal.text, exchange.id, **refusal.more), refusal.text)
 
 
@@ -99,10 +105,26 @@ def _framed(
     headers.append((b"traceparent", exchange.traceparent.encode()))
     if status in _BODILESS:
         body = b""
+    head_only = exchange.method == "HEAD"
+    if len(body) >= coding.LEAST_BYTES and not streamed and coding.is_text(headers, status):
+        chosen = coding.choose(requests.joined(exchange.headers, "accept-encoding"))
+        if not chosen or head_only or len(body) > coding.MOST_BYTES:
+            headers = coding.said(headers, "")
+        elif len(body) > coding.AT_ONCE_BYTES:
+            return Answer(status, headers, body, error, coding=chosen)
+        else:
+            headers, body = coding.said(headers, chosen), coding.encode(chosen, body)
     if status not in _LENGTHLESS and (not streamed or status in _BODILESS):
         headers.append((b"content-length", b"%d" % len(body)))
-    head_only = exchange.method == "HEAD"
     return Answer(status, headers, b"" if head_only else body, error, head_only or status in _BODILESS)
+
+
+def coded(answer: Answer) -> Answer:
+    """Return an answer with its body coded; for a thread."""
+    body = coding.encode(answer.coding, answer.body)
+    headers = coding.said(answer.headers, answer.coding)
+    headers.append((b"content-length", b"%d" % len(body)))
+    return answer._replace(headers=headers, body=body, coding="")
 
 
 def _timing(exchange: Exchange, reply: calls.Reply | None) -> bytes:

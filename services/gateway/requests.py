@@ -46,6 +46,12 @@ def first(headers: Headers, name: str) -> str:
     return value if isinstance(value, str) else value[0]
 
 
+def joined(headers: Headers, name: str) -> str:
+    """Return a header that is a list, however many lines it came in."""
+    value = headers.get(name, "")
+    return value if isinstance(value, str) else ",".join(value)
+
+
 def query_of(raw: bytes) -> dict[str, Any]:
     """Return the query: a repeated key has a list, a flag without value has True."""
     query: dict[str, Any] = {}

@@ -59,6 +59,8 @@ class Match[T](NamedTuple):
     target: Target[T] | None = None
     params: Mapping[str, str] = {}
     allow: tuple[str, ...] = ()
+    offers: tuple[Target[T], ...] = ()
+    """For OPTIONS: where the path leads with the methods in `allow`."""
 
 
 class _Leaf[T]:
@@ -296,7 +298,7 @@ def _refusal[T](targets: list[Target[T]], method: str, host: str) -> Match[T]:
     offered = frozenset[str]().union(*(target.methods for target in here))
     allow = tuple(name for name in METHODS if name in offered)
     if method == "OPTIONS":
-        return Match(Verdict.OPTIONS, allow=(*allow, *(("HEAD",) if "GET" in offered else ()), "OPTIONS"))
+        return Match(Verdict.OPTIONS, allow=(*allow, *(("HEAD",) if "GET" in offered else ()), "OPTIONS"), offers=tuple(here))
     return Match(Verdict.WRONG_METHOD, allow=allow)
 
 
