@@ -1,9 +1,9 @@
 """The NATS client underneath the bus: nats-py's, with its hot path replaced.
 
-nats-py parses headers, builds a message object, queues it and wakes a task for each message, and wakes a flusher task for
-each publish. Our handlers are plain functions, so here a message goes from the parser straight into its handler, and
-commands of one turn of the event loop are written at its end with one system call. Nothing is queued in the client, hence
-nothing is dropped there either: a handler that is too slow shows up as back-pressure on the socket.
+nats-py wakes a task that reads, parses headers, builds a message object, queues it and wakes a task for each message, and wakes
+a flusher task for each publish. Our handlers are plain functions, so here a message goes from the socket straight into its
+handler, and commands of one turn of the event loop are written at its end with one system call. Nothing is queued in the
+client, hence nothing is dropped there either: a handler that is too slow shows up as back-pressure on the socket.
 
 Everything that relies on nats-py's inner names is in this file and in `jetstream_parser`;
 `tests/unit/bus/test_nats_internals.py` fails when they change.
@@ -17,11 +17,12 @@ from typing import override
 
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import Error
 from nats.protocol.parser import PERMISSIONS_ERR
 
 from libs import errors
-from libs.bus.jetstream_parser import MessageParser
+from libs.bus.jetstream_parser import MessageParser, install
 from libs.bus.port import BusDisconnectedError
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class FastClient(Client):
         self._loop = asyncio.get_running_loop()
         self._trips: set[asyncio.Future[bool]] = set()
         self._refused: dict[str, RefusedError] = {}
-        self._ps = MessageParser(self, self._deliver)
+        self._ps = self._parser = MessageParser(self, self._deliver)
 
     def send(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
         """Put a message among the commands that are written when this turn of the event loop ends.
@@ -213,6 +214,13 @@ class FastClient(Client):
             handler(subject, reply, data, headers)
         except Exception:
             log.exception("a message handler failed", extra={"action": "handler_failed", "subject": subject})
+
+    @override
+    async def _process_connect_init(self) -> None:
+        await super()._process_connect_init()
+        transport = self._transport
+        if isinstance(transport, TcpTransport):
+            install(getattr(transport, "_io_writer"), getattr(transport, "_io_reader"), self._parser)  # noqa: B009
 
     @override
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:

@@ -1,10 +1,13 @@
 """NATS's protocol, read fast: whole messages are taken here, everything else is left to nats-py's own parser.
 
-nats-py tries one regular expression after the other on a growing buffer and copies each message out of it. Almost all that
-a service reads is messages, and almost always they arrive whole, so these are cut straight out of what the socket gave.
-Anything else (a message in pieces, PING, INFO, errors, nonsense) goes through nats-py's parser and comes out the same.
+nats-py has a task that reads from a stream and is woken for each piece that the socket gives, and it tries one regular
+expression after the other on a growing buffer. Almost all that a service reads is messages, and almost always they arrive
+whole, so these are cut straight out of what the socket gives, while it gives it (`Shortcut`). Anything else (a message in
+pieces, PING, INFO, errors, nonsense) goes through nats-py's stream and parser and comes out the same; until that is done, so
+does what comes behind it.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, override
 
@@ -33,10 +36,29 @@ class MessageParser(Parser):
     def __init__(self, client: Client, deliver: Deliver) -> None:
         super().__init__(client)  # pyright: ignore[reportUnknownMemberType]  untyped parameter
         self._deliver = deliver
+        self._in_stream = 0
+        """Bytes that lie in nats-py's stream."""
+
+    def fed(self, size: int) -> None:
+        """Know of bytes that were put into nats-py's stream and will come to `parse`."""
+        self._in_stream += size
+
+    def take(self, data: bytes) -> int:
+        """Deliver the whole messages that `data` begins with, if its turn has come; return where the rest starts."""
+        if self._in_stream or self.buf or self.state != AWAITING_CONTROL_LINE:
+            return 0
+        return self._take(data)
+
+    @override
+    def reset(self) -> None:
+        """Begin anew, on a new connection."""
+        super().reset()  # pyright: ignore[reportUnknownMemberType]  untyped
+        self._in_stream = 0
 
     @override
     async def parse(self, data: bytes = b"") -> None:
-        """Take what the socket gave."""
+        """Take what nats-py has read from its stream."""
+        self._in_stream = max(0, self._in_stream - len(data))
         if self.buf or self.state != AWAITING_CONTROL_LINE:
             data = await self._complete(data)
         if data:
@@ -73,3 +95,43 @@ class MessageParser(Parser):
             body = start + headed
             self._deliver(sid, words[1], words[3] if replied else "", data[body:stop], data[start:body])
         return at
+
+
+class Shortcut(asyncio.Protocol):
+    """Stands between the socket and nats-py's stream, and hands what it can straight to the parser."""
+
+    def __init__(self, stream: asyncio.StreamReaderProtocol, parser: MessageParser) -> None:
+        """Take the place of `stream` as the transport's protocol; it still hears of all but the messages."""
+        self._stream = stream
+        self._parser = parser
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the socket gives."""
+        rest = self._parser.take(data)
+        if rest < len(data):
+            self._parser.fed(len(data) - rest)
+            self._stream.data_received(data[rest:] if rest else data)
+
+    def eof_received(self) -> bool | None:
+        """Tell the stream."""
+        return self._stream.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the stream."""
+        self._stream.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Tell the stream."""
+        self._stream.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the stream."""
+        self._stream.resume_writing()
+
+
+def install(writer: asyncio.StreamWriter, reader: asyncio.StreamReader, parser: MessageParser) -> None:
+    """Have what comes for `reader` from now on go by a `Shortcut`."""
+    stream = writer.transport.get_protocol()
+    if isinstance(stream, asyncio.StreamReaderProtocol):
+        parser.fed(len(getattr(reader, "_buffer")))  # noqa: B009  what was read behind the handshake
+        writer.transport.set_protocol(Shortcut(stream, parser))

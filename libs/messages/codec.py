@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NewType, Protocol, dataclass_transform
 import msgpack
 
 from libs import errors
-from libs.messages.flat import Flat, flat
+from libs.messages.flat import Flat, constructor, flat
 
 VERSION_FIELD = "v"
 _PLAIN_TYPES = (str, bytes, int, float, bool)
@@ -83,6 +83,7 @@ def record[T](*, version: int = 1) -> Callable[[type[T]], type[T]]:
 
     def decorate(cls: type[T]) -> type[T]:
         made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True)(cls)
+        made.__init__ = constructor(made) or made.__init__
         _versions[made] = version
         return made
 

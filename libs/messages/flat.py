@@ -1,4 +1,4 @@
-"""The short way between bytes and records of plain values, as a call's two messages are: code written once for each class.
+"""The short ways of records: code written once for each class, to make one, and to read and write those of plain values.
 
 What `dataclasses` does for `__init__` is done here for reading and writing: source text is made from the class's field names
 and compiled. A reader looks at all types at once, and sets the slots themselves, for a frozen class's own `__init__` takes
@@ -25,6 +25,7 @@ def read(document):
     {setters}
     return made
 """
+_INIT = "def __init__(self, *, {parameters}): {setters}"
 _WRITE = "lambda record: {{{items}, {version_field!r}: {version}}}"
 
 
@@ -72,3 +73,23 @@ def flat(cls: type[Any], hints: Mapping[str, Any], *, version: int, version_fiel
     items = ", ".join(f"{name!r}: record.{name}" for name in names)
     write = eval(_WRITE.format(items=items, version_field=version_field, version=version))  # noqa: S307  as above
     return Flat(known["read"], write)
+
+
+def constructor(cls: type[Any]) -> Callable[..., None] | None:
+    """Return an `__init__` that does what that of a frozen dataclass does, in a fraction of its time.
+
+    None when the class has no field, or one with a default that has to be made anew each time.
+
+    Args:
+        cls: a keyword-only dataclass with slots, and without a `__post_init__`.
+    """
+    fields = dataclasses.fields(cls)
+    if not fields or any(field.default_factory is not dataclasses.MISSING for field in fields):
+        return None
+    known: dict[str, Any] = {f"set_{field.name}": getattr(cls, field.name).__set__ for field in fields}
+    known |= {f"default_{field.name}": field.default for field in fields}
+    required = {field.name for field in fields if field.default is dataclasses.MISSING}
+    parameters = ", ".join(f.name if f.name in required else f"{f.name}=default_{f.name}" for f in fields)
+    setters = "; ".join(f"set_{field.name}(self, {field.name})" for field in fields)
+    exec(_INIT.format(parameters=parameters, setters=setters), known)  # noqa: S102  the text holds names of fields only
+    return known["__init__"]

@@ -1,5 +1,6 @@
 """The fast parser against nats-py's own: the same bytes, cut anywhere, must come out the same."""
 
+import asyncio
 import itertools
 from dataclasses import dataclass, field
 from typing import cast
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from libs.bus.jetstream_parser import MessageParser
+from libs.bus.jetstream_parser import MessageParser, Shortcut
 
 _WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789._-*>$ü", min_size=1, max_size=12)
 _BODY = st.binary(max_size=60) | st.sampled_from([b"\r\n", b"MSG a 1 1\r\nx\r\n", b"PING\r\n"])
@@ -73,6 +74,35 @@ async def test_bytes_cut_anywhere_come_out_as_from_the_clients_own_parser(said: 
     found = await parsed(pieces, fast=True)
     assert found == await parsed(pieces, fast=False)
     assert len(found) == sum(each != b"+OK\r\n" for each in said)
+
+
+@given(
+    said=st.lists(commands(), max_size=12),
+    cuts=st.lists(st.tuples(st.integers(0, 2000), st.booleans()), max_size=12),
+    most=st.integers(1, 100),
+)
+async def test_bytes_come_out_in_order_whether_the_stream_is_read_at_once_or_later(
+    said: list[bytes], cuts: list[tuple[int, bool]], most: int
+) -> None:
+    data = b"".join(said)
+    places = dict.fromkeys([0, len(data)], True) | {cut % (len(data) + 1): reads for cut, reads in cuts}
+    recorder = Recorder()
+    parser = MessageParser(cast("Client", recorder), recorder.deliver)
+    reader = asyncio.StreamReader()
+    shortcut = Shortcut(asyncio.StreamReaderProtocol(reader), parser)
+
+    async def read() -> None:
+        while not reader.at_eof():
+            await parser.parse(await reader.read(most))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(read())
+        for start, stop in itertools.pairwise(sorted(places)):
+            shortcut.data_received(data[start:stop])
+            if places[stop]:
+                await asyncio.sleep(0)
+        shortcut.eof_received()
+    assert recorder.told == await parsed([data], fast=False)
 
 
 async def test_message_split_at_every_byte_arrives_whole() -> None:
