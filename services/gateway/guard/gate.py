@@ -18,7 +18,7 @@ CALLER = "fnbus.caller"
 COOKIE = "fastfn_session"
 """Name of the cookie that holds a session's token."""
 NOBODY = Caller(address="")
-"""Who sent a request that everybody may send."""
+"""Who sent a request that no guard has seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Guard:
         """
         area = rules.area_of(path)
         if area is Area.OPEN:
-            return NOBODY
+            return Caller(address=self._origin.client_ip(peer, headers), local=self._is_local(peer, headers))
         flags = self._set if area is Area.SWITCHES else self._flags()
         token = session_token(headers) if flags.login_enabled or flags.login_api_enabled else ""
         caller = self._caller(peer, headers, await self._user_of(token) if token else "")
@@ -84,9 +84,8 @@ class Guard:
         return caller
 
     def _caller(self, peer: tuple[str, int] | None, headers: Headers, user: str) -> Caller:
-        origin = self._origin
-        address = origin.client_ip(peer, headers)
-        local = origin.is_local(peer, headers) and rules.is_own_name(origin.host(peer, headers), self._names)
+        address = self._origin.client_ip(peer, headers)
+        local = self._is_local(peer, headers)
         return Caller(
             address=address,
             local=local,
@@ -94,6 +93,10 @@ class Guard:
             user=user,
             from_elsewhere=rules.is_from_elsewhere(headers),
         )
+
+    def _is_local(self, peer: tuple[str, int] | None, headers: Headers) -> bool:
+        origin = self._origin
+        return origin.is_local(peer, headers) and rules.is_own_name(origin.host(peer, headers), self._names)
 
     def _has_token(self, headers: Headers, address: str, *, local: bool) -> bool:
         """Return whether a request has the admin token. Who is not local and tries them out is soon told to stop."""

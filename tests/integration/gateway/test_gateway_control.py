@@ -1,11 +1,13 @@
 """The control plane over HTTP, with a scheduler that keeps jobs in memory."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
-from libs.messages import jobs
+from libs.messages import codec, jobs, subjects
+from libs.messages.catalog import CatalogMeta
 from libs.testing.buses import Net
 from libs.testing.fakes import FakeExecutor, FakeScheduler, answer, function_entry, project
 from libs.testing.wait import eventually
@@ -197,6 +199,16 @@ async def test_invoke_answers_with_an_envelope_and_enforces_limits(client: httpx
     assert executor.invocations[0].id.startswith("invoke-")
     refused = await client.post("/_fn/invoke", json={"name": "hello", "method": "PUT"})
     assert (refused.status_code, refused.json()["allowed_methods"]) == (405, ["GET", "POST"])
+
+
+async def test_health_tells_strangers_no_path(client: httpx.AsyncClient, net: Net, gateway: Gateway) -> None:
+    bucket = await (await net.connect("registry")).bucket(subjects.CATALOG_BUCKET)
+    meta = CatalogMeta(generated_at=datetime.now(UTC), functions_root="/srv/functions")
+    await bucket.put(subjects.CATALOG_META, codec.encode(meta))
+    await eventually(lambda: gateway.catalogue.meta)
+    assert (await client.get("/_fn/health")).json()["functions_root"] == "/srv/functions"
+    forwarded = await client.get("/_fn/health", headers={"x-forwarded-for": "203.0.113.9"})
+    assert forwarded.json()["functions_root"] == ""
 
 
 async def test_write_from_another_site_is_refused(client: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from services.gateway.admission import Gate
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis
 from services.gateway.dialects.fastfn.shown import Shown
+from services.gateway.guard.gate import caller_of
 from services.gateway.routing.index import DEFAULT_LABEL, RUNTIME_ORDER
 
 _MAX_STATES = 200
@@ -23,7 +24,7 @@ _DEFAULTS = Policy()
 def health(plane: Plane) -> Handler:
     """Return the endpoint that tells how things are: 200 as soon as calls can be taken, 503 before."""
 
-    async def endpoint(_: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
         table = plane.catalogue.table
         called = plane.catalogue.gates.called()
         warm = sum(gate.warmed for gate in called)
@@ -34,6 +35,8 @@ def health(plane: Plane) -> Handler:
         runtimes = _runtimes(alive)
         content: dict[str, Any] = {
             **_heading(plane),
+            # Everybody may ask for health, and it is nobody else's business where things lie on this machine.
+            **({} if caller_of(request.scope).local else {"functions_root": ""}),
             "socket_base_dir": "",
             "hot_reload": {"enabled": True, "watchdog": {"enabled": True, "active": True, "backend": "registry"}},
             "routing": {"mapped_routes": len(table) - len(table.conflicts), "mapped_route_conflicts": len(table.conflicts)},
