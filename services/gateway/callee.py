@@ -7,7 +7,9 @@ import orjson
 
 from libs.messages import heads, subjects
 from libs.messages.catalog import FunctionEntry, VersionEntry
+from services.gateway import checks
 from services.gateway.admission import Gate
+from services.gateway.checks import Checks
 from services.gateway.cors import Sharing
 
 type AsgiHeaders = tuple[tuple[bytes, bytes], ...]
@@ -32,6 +34,8 @@ class Callee:
     """Headers that name it, when its policy asks for them."""
     sharing: Sharing | None
     """How pages of other origins may call it; None: not at all."""
+    checks: Checks | None
+    """What requests have to meet besides, when it declares schemas."""
 
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -58,6 +62,7 @@ def bind(function: FunctionEntry, version: VersionEntry, gate: Gate, *, max_body
         pinned=version.label if version.label != "default" else "",
         debug_headers=_debug_headers(function, version) if policy.include_debug_headers else (),
         sharing=Sharing(policy.cors) if policy.cors is not None else None,
+        checks=checks.of(version.interface),
     )
 
 

@@ -65,6 +65,8 @@ class Edge:
         # Asked before the body is read, so that a flood is shed early; entered after, so that a slow sender holds no slot.
         desk.require_room(gate)
         body = await _read_body(exchange, callee.max_body_bytes) if length else b""
+        if callee.checks is not None:
+            exchange.check(callee.checks, body)
         if not gate.enter():
             exchange.waited_ms = await turn.wait(gate, budget_ms=callee.budget_ms, gone=exchange.gone)
             exchange.queued = True

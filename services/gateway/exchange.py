@@ -8,6 +8,7 @@ from libs.telemetry import tracing
 from libs.telemetry.ops import Receive, Scope, Send
 from services.gateway import requests
 from services.gateway.callee import Callee
+from services.gateway.checks import Checks
 from services.gateway.requests import Origin
 
 
@@ -65,6 +66,14 @@ class Exchange:
         """Return when the client has gone away, or has been answered."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
+
+    def check(self, checks: Checks, body: bytes) -> None:
+        """Hold the request up to what a function declares.
+
+        Raises:
+            Refusal: 400, it does not meet it.
+        """
+        checks.require(method=self.method, query=requests.query_of(self.scope["query_string"]), body=body)
 
     def invocation(self, callee: Callee, params: Mapping[str, str], body: bytes, *, origin: Origin) -> calls.Invocation:
         """Return the call that the request asks for."""

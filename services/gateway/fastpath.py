@@ -59,6 +59,8 @@ class FastPath:
         body = bytes(cycle.body) if cycle.body else b""
         if len(body) > callee.max_body_bytes:
             raise Refusal(413, "payload too large")
+        if callee.checks is not None:
+            exchange.check(callee.checks, body)
         gate = callee.gate
         desk.require_room(gate)
         if not gate.enter():

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
 
 from services.gateway.callee import Callee
-from services.gateway.openapi import schemas, templates
-from services.gateway.openapi.schemas import Described
+from services.gateway.openapi import requests, templates
+from services.gateway.openapi.requests import Described
 from services.gateway.openapi.templates import Template
 from services.gateway.routing import patterns
 from services.gateway.routing.index import DEFAULT_LABEL
@@ -114,7 +114,7 @@ class _Builder:
             operation["parameters"] = parameters
         if method in _WITH_BODY:
             operation["requestBody"] = described.body
-        held = bool(described.components)
+        held = callee.checks is not None
         hosts = all(each.hosts for each in takers)
         statuses = ("200", *(("400",) if held else ()), *_USUAL, *(("421",) if hosts else ()))
         operation["responses"] = {status: _ref(status) for status in sorted(statuses)}
@@ -125,8 +125,8 @@ class _Builder:
     def _describe(self, callee: Callee) -> Described:
         described = self._described.get(id(callee))
         if described is None:
-            name = self._fresh(schemas.component_name(_joined(callee)), self._names)
-            described = self._described[id(callee)] = schemas.describe(callee.version.interface, name=name)
+            name = self._fresh(requests.component_name(_joined(callee)), self._names)
+            described = self._described[id(callee)] = requests.describe(callee.version.interface, name=name)
             self._schemas |= described.components
         return described
 

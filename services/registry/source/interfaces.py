@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import orjson
 
+from libs import schemas
 from libs.messages import catalog
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
 
-FIELDS = ("summary", "query", "body", "content_type", "default_method")
+FIELDS = ("summary", "query", "body", "content_type", "default_method", "schema")
 """Fields of `invoke` that are read here."""
 
 HINT_LINES = 80
@@ -39,12 +40,16 @@ def over(upper: catalog.Interface, lower: catalog.Interface) -> catalog.Interfac
 
 def parse_interface(invoke: Reader) -> catalog.Interface:
     """Return what a config's `invoke` documents; what is wrong is told to its reader."""
+    schema = invoke.section("schema")
+    schema.warn_unknown(("query", "body"))
     return catalog.Interface(
         summary=(invoke.text("summary") or "")[:MAX_SUMMARY],
         default_method=_parse_method(invoke),
         query=_parse_query(invoke),
         body=_parse_body(invoke),
         content_type=_parse_content_type(invoke),
+        query_schema=_parse_schema(schema, "query"),
+        body_schema=_parse_schema(schema, "body"),
     )
 
 
@@ -99,6 +104,18 @@ def _parse_content_type(invoke: Reader) -> str:
         invoke.refuse("content_type", "must be a media type such as application/json")
         return ""
     return text
+
+
+def _parse_schema(section: Reader, name: str) -> str:
+    value = section.value(name)
+    if value is None:
+        return ""
+    try:
+        schemas.Schema(value)
+    except schemas.UnfitSchemaError as error:
+        section.refuse(name, f"is no schema that requests can be held to: {error}; it is ignored")
+        return ""
+    return _json(section, name, value)
 
 
 def _json(reader: Reader, name: str, value: object) -> str:

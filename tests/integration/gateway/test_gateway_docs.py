@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from libs.messages import subjects
+from libs.messages.catalog import Interface
 from libs.testing.buses import Net
-from libs.testing.fakes import function_entry, project
+from libs.testing.fakes import FakeExecutor, function_entry, project
 from libs.testing.wait import eventually
 from services.gateway.assembly import Gateway
 
@@ -160,3 +162,21 @@ async def test_page_shows_the_functions_in_a_browser(client: httpx.AsyncClient, 
     shown, said = await process.communicate()
     assert "/hello/{name}" in shown.decode().replace("<wbr>", "").replace("\u200b", ""), said.decode()
     assert b"Content Security Policy" not in said, said.decode()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_request_that_a_schema_refuses_never_reaches_the_function(
+    client: httpx.AsyncClient, net: Net, gateway: Gateway, executor: FakeExecutor
+) -> None:
+    entry = function_entry("strict", methods=("POST",))
+    said = Interface(body_schema='{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}')
+    versions = tuple(replace(version, interface=said) for version in entry.versions)
+    await project(await net.connect("registry"), replace(entry, versions=versions))
+    await eventually(lambda: gateway.catalogue.meta is not None)
+    for path, wrong in (("/strict", {"n": "x"}), ("/_fn/invoke", {"name": "strict", "method": "POST", "body": {"n": "x"}})):
+        refused = await client.post(path, json=wrong)
+        assert (refused.status_code, refused.json()["place"]) == (400, "body.n")
+        assert refused.json()["error"] == 'invalid request: body.n: "x" is not of type "integer"'
+    assert executor.invocations == []
+    assert (await client.post("/strict", json={"n": 1})).json() == {"ok": True}
+    assert executor.invocations[0].body == b'{"n":1}'

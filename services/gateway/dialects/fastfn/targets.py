@@ -31,7 +31,8 @@ def resolve(table: Table[Callee], wanted: Submission, *, without_route: bool = F
         without_route: whether a function that no public route leads to may be meant.
 
     Raises:
-        Refusal: 404 for an unknown target, 405 for a method that it does not take, 400 for missing parameters, 413.
+        Refusal: 404 for an unknown target, 405 for a method that it does not take, 400 for missing parameters or
+            what its schemas refuse, 413.
     """
     callee = _callee(table, wanted)
     if len(wanted.body) > callee.max_body_bytes:
@@ -43,7 +44,10 @@ def resolve(table: Table[Callee], wanted: Submission, *, without_route: bool = F
         ways = [(route, wanted.params) for route in routes]
     if not ways:
         raise Refusal(404, "no mapped public route for target")
-    return _pick(callee, ways, wanted.method)
+    place = _pick(callee, ways, wanted.method)
+    if callee.checks is not None:
+        callee.checks.require(method=wanted.method, query=wanted.query, body=wanted.body)
+    return place
 
 
 def _callee(table: Table[Callee], wanted: Submission) -> Callee:

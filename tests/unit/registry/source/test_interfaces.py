@@ -52,6 +52,20 @@ def test_config_names_what_is_wrong(invoke: object, expected: str) -> None:
     assert config.interface == Interface()
 
 
+def test_config_declares_schemas() -> None:
+    config = parsed({"schema": {"query": {"required": ["a"]}, "body": {"type": "object"}}})
+    assert config.problems == ()
+    assert config.interface == Interface(query_schema='{"required":["a"]}', body_schema='{"type":"object"}')
+
+
+def test_config_names_a_schema_that_cannot_be_used_and_does_without() -> None:
+    config = parsed({"schema": {"query": {"type": "objct"}, "body": {"type": "object"}, "path": {}}})
+    told = sorted(problem.message for problem in config.problems)
+    assert told[0] == "invoke.schema.path is not a known field; it is ignored"
+    assert told[1].startswith("invoke.schema.query is no schema that requests can be held to: type: ")
+    assert config.interface == Interface(body_schema='{"type":"object"}')
+
+
 def test_config_says_nothing_with_empty_examples() -> None:
     assert parsed({"query": {}, "body": ""}).interface == Interface()
 

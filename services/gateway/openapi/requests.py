@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
+from libs import schemas
 from libs.messages.catalog import Interface
 
 _JSON = "application/json"
@@ -52,14 +53,14 @@ def describe(interface: Interface, *, name: str) -> Described:
         name: of the version, unique in the document; names of components start with it.
     """
     components: dict[str, Any] = {}
-    query, body = _object(interface.query_schema), _loaded(interface.body_schema)
+    query, body = _object(interface.query_schema), _object(interface.body_schema)
     if query:
-        components[f"{name}.query"] = _rooted(query, f"{_COMPONENTS}{name}.query")
-    if interface.body_schema:
-        components[f"{name}.body"] = _rooted(body, f"{_COMPONENTS}{name}.body")
+        components[f"{name}.query"] = schemas.rooted(query, f"{_COMPONENTS}{name}.query")
+    if body:
+        components[f"{name}.body"] = schemas.rooted(body, f"{_COMPONENTS}{name}.body")
     return Described(
         parameters=_query(interface, query, f"{_COMPONENTS}{name}.query"),
-        body=_body(interface, f"{_COMPONENTS}{name}.body"),
+        body=_body(interface, f"{_COMPONENTS}{name}.body" if body else ""),
         components=components,
     )
 
@@ -79,7 +80,7 @@ def _query(interface: Interface, schema: dict[str, Any], place: str) -> list[dic
     for name in dict.fromkeys((*known, *examples)):
         parameter: dict[str, Any] = {"name": name, "in": "query", "required": name in required}
         if name in known:
-            parameter["schema"] = {"$ref": f"{place}/properties/{_pointer(name)}"}
+            parameter["schema"] = {"$ref": f"{place}/properties/{quote(schemas.pointer(name), safe='')}"}
         else:
             parameter["schema"] = _type_of(examples[name])
         if name in examples:
@@ -89,18 +90,18 @@ def _query(interface: Interface, schema: dict[str, Any], place: str) -> list[dic
 
 
 def _body(interface: Interface, place: str) -> dict[str, Any]:
-    if not interface.body and not interface.body_schema and not interface.content_type:
+    if not interface.body and not place and not interface.content_type:
         return _GENERIC_BODY
     example = _loaded(interface.body)
-    kind = interface.content_type or (_TEXT if isinstance(example, str) and not interface.body_schema else _JSON)
+    kind = interface.content_type or (_TEXT if isinstance(example, str) and not place else _JSON)
     media: dict[str, Any] = {}
-    if interface.body_schema:
+    if place:
         media["schema"] = {"$ref": place}
     elif interface.body:
         media["schema"] = _type_of(example)
     if interface.body:
         media["example"] = example
-    return {"required": bool(interface.body_schema), "content": {kind: media}}
+    return {"required": bool(place), "content": {kind: media}}
 
 
 def _type_of(value: object) -> dict[str, Any]:
@@ -120,23 +121,6 @@ def _type_of(value: object) -> dict[str, Any]:
             return {"type": "object"}
         case _:
             return {}
-
-
-def _rooted(value: Any, root: str) -> Any:
-    """Return a schema whose references to itself start at the document's root."""
-    if isinstance(value, list):
-        return [_rooted(each, root) for each in cast("list[Any]", value)]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: root + each[1:] if name == "$ref" and isinstance(each, str) and each.startswith("#") else _rooted(each, root)
-        for name, each in cast("dict[str, Any]", value).items()
-    }
-
-
-def _pointer(name: str) -> str:
-    """Return a name as a step of a JSON pointer inside a URI."""
-    return quote(name.replace("~", "~0").replace("/", "~1"), safe="")
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""JSON Schemas that functions declare: looked at where a folder is read, and held up to requests where these come in.
+
+They are JSON Schema 2020-12, which is OpenAPI 3.1's. Whoever deploys a function writes them and anybody sends what is held up
+to them, so nothing here fetches anything, no pattern takes longer than its text is long (there is no look-around and no
+back-reference), and what a schema refers to has to be inside of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import jsonschema_rs
+
+from libs import errors
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+MAX_DEPTH = 100
+"""Schemas inside each other."""
+
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_SINGLE = (
+    "items", "contains", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties", "contentSchema",
+    "not", "if", "then", "else",
+)  # fmt: skip
+_UNFIT = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary")
+_OPENAPI = ("discriminator", "xml", "externalDocs")
+"""Keywords that OpenAPI gives another meaning than none."""
+_LONGEST_MESSAGE = 200
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1_000_000, dfa_size_limit=1_000_000)
+
+
+class UnfitSchemaError(errors.PermanentError, ValueError):
+    """A schema cannot be used; the text says why."""
+
+
+class Fault(NamedTuple):
+    """What a value has against a schema."""
+
+    place: str
+    """Where: `.items[1].price`; empty: the whole."""
+    message: str
+
+
+class Schema:
+    """A schema, ready to be held up to values."""
+
+    def __init__(self, schema: object) -> None:
+        """Compile it.
+
+        Raises:
+            UnfitSchemaError: it is none, or not one that can be used.
+        """
+        require_fit(schema)
+        try:
+            self._validator = jsonschema_rs.Draft202012Validator(
+                cast("Any", schema), offline=True, validate_formats=True, pattern_options=_PATTERNS
+            )
+        except jsonschema_rs.ValidationError as error:
+            raise UnfitSchemaError(_told(_place(error.instance_path), error.message)) from None
+        except ValueError as error:
+            raise UnfitSchemaError(_short(str(error))) from None
+
+    def fault(self, value: object) -> Fault | None:
+        """Return the first thing that is wrong with a value, None when nothing is."""
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return Fault(_place(error.instance_path), _short(error.message))
+        except ValueError as error:  # nested too deeply to be looked at
+            return Fault("", _short(str(error)))
+        return None
+
+
+def require_fit(schema: object) -> None:
+    """Do nothing for a schema that can stand in an OpenAPI document as it is.
+
+    Raises:
+        UnfitSchemaError: it cannot.
+    """
+    if not isinstance(schema, dict):
+        raise UnfitSchemaError("must be an object")
+    found = cast("dict[str, Any]", schema)
+    if found.get("$schema", DIALECT) != DIALECT:
+        raise UnfitSchemaError(f"$schema must be {DIALECT}")
+    places = inner(found)
+    for place, each in places.items():
+        for name in (*_UNFIT, *_OPENAPI):
+            if name in each:
+                raise UnfitSchemaError(f"{place}: {name} is not supported")
+        target = each.get("$ref", "#")
+        if target not in places:
+            raise UnfitSchemaError(f"{place}: $ref must name a schema inside of this one, such as #/$defs/name")
+
+
+def rooted(schema: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """Return a schema that is fit, with what it refers to found below `root` (`#/components/schemas/name`)."""
+
+    def change(found: Mapping[str, Any]) -> dict[str, Any]:
+        changed = {name: _inside(name, value, change) for name, value in found.items()}
+        if isinstance(target := changed.get("$ref"), str):
+            changed["$ref"] = root + target.removeprefix("#")
+        return changed
+
+    return change(schema)
+
+
+def inner(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return all schemas inside one that is fit, itself included, by what `$ref` calls them."""
+    return dict(_walk(schema, "#", 0))
+
+
+def resolve(within: Mapping[str, Mapping[str, Any]], part: object) -> Mapping[str, Any]:
+    """Return a part of a schema, or what it refers to; an empty one when it is no object, or leads in a circle.
+
+    Args:
+        within: what `inner` tells of the schema.
+        part: of it.
+    """
+    for _ in range(MAX_DEPTH):
+        if not isinstance(part, dict):
+            return {}
+        found = cast("dict[str, Any]", part)
+        if "$ref" not in found:
+            return found
+        part = within.get(found["$ref"])
+    return {}
+
+
+def pointer(name: str) -> str:
+    """Return a name as a step of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _walk(schema: Mapping[str, Any], place: str, depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield all schemas inside one, itself first, by their JSON pointers; not those that are true or false."""
+    if depth > MAX_DEPTH:
+        raise UnfitSchemaError(f"more than {MAX_DEPTH} schemas lie inside each other")
+    yield place, schema
+    for name, value in schema.items():
+        for step, inner in _schemas(name, value):
+            if isinstance(inner, dict):
+                yield from _walk(cast("dict[str, Any]", inner), f"{place}/{step}", depth + 1)
+
+
+def _schemas(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield the schemas that a keyword holds, by their way from the schema that has it."""
+    if name in _SINGLE:
+        yield name, value
+    elif name in _MAPS and isinstance(value, dict):
+        for key, each in cast("dict[str, Any]", value).items():
+            yield f"{name}/{pointer(key)}", each
+    elif name in _LISTS and isinstance(value, list):
+        for at, each in enumerate(cast("list[Any]", value)):
+            yield f"{name}/{at}", each
+
+
+def _inside(name: str, value: Any, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
+    """Return a keyword's value with the schemas that it holds changed."""
+
+    def changed(each: Any) -> Any:
+        return change(cast("dict[str, Any]", each)) if isinstance(each, dict) else each
+
+    if name in _SINGLE:
+        return changed(value)
+    if name in _MAPS and isinstance(value, dict):
+        return {key: changed(each) for key, each in cast("dict[str, Any]", value).items()}
+    if name in _LISTS and isinstance(value, list):
+        return [changed(each) for each in cast("list[Any]", value)]
+    return value
+
+
+def _place(path: list[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[:_LONGEST_MESSAGE]
+
+
+def _told(place: str, message: str) -> str:
+    return f"{place.removeprefix('.')}: {_short(message)}" if place else _short(message)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 1]}…"

@@ -1,0 +1,90 @@
+"""JSON Schemas of functions: which can be used, and what they have against values."""
+
+from typing import Any
+
+import pytest
+
+from libs import schemas
+from libs.schemas import Fault, Schema, UnfitSchemaError
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        (5, "must be an object"),
+        (True, "must be an object"),
+        ({"type": "objct"}, 'type: "objct" is not valid'),
+        ({"properties": {"a": {"minimum": "x"}}}, "properties.a.minimum"),
+        ({"pattern": "(a"}, "pattern"),
+        ({"pattern": "(?=a)b"}, "pattern"),
+        ({"$ref": "http://example.com/schema.json"}, "#: $ref must name a schema inside of this one"),
+        ({"properties": {"a": {"$ref": "#/$defs/b"}}}, "#/properties/a: $ref must name a schema inside of this one"),
+        ({"$ref": "#/title", "title": "x"}, "$ref must name a schema"),
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#"},
+            "$schema must be https://json-schema.org/draft/2020-12/schema",
+        ),
+        ({"$id": "http://example.com"}, "#: $id is not supported"),
+        ({"items": {"$anchor": "a"}}, "#/items: $anchor is not supported"),
+        ({"allOf": [{}, {"discriminator": {"propertyName": "a"}}]}, "#/allOf/1: discriminator is not supported"),
+    ],
+)
+def test_schema_is_refused_with_its_reason(schema: object, reason: str) -> None:
+    with pytest.raises(UnfitSchemaError) as caught:
+        Schema(schema)
+    assert reason in str(caught.value)
+
+
+def test_schema_is_refused_when_it_lies_too_deep() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(200):
+        schema = {"items": schema}
+    with pytest.raises(UnfitSchemaError):
+        Schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "fault"),
+    [
+        ({}, 1, None),
+        ({"type": "object"}, [], Fault("", '[] is not of type "object"')),
+        (
+            {"properties": {"a": {"items": {"type": "integer"}}}},
+            {"a": [1, "x"]},
+            Fault(".a[1]", '"x" is not of type "integer"'),
+        ),
+        ({"required": ["a"]}, {}, Fault("", '"a" is a required property')),
+        ({"format": "email"}, "nobody", Fault("", '"nobody" is not a "email"')),
+        ({"$ref": "#"}, 1, None),
+        ({"$defs": {"n": {"type": "integer"}}, "$ref": "#/$defs/n"}, "x", Fault("", '"x" is not of type "integer"')),
+        ({"properties": {"$id": {"type": "integer"}, "xml": {}}}, {"$id": "x"}, Fault(".$id", '"x" is not of type "integer"')),
+    ],
+)
+def test_schema_names_the_place_that_is_wrong(schema: object, value: object, fault: Fault | None) -> None:
+    assert Schema(schema).fault(value) == fault
+
+
+def test_fault_is_short_whatever_the_value_is() -> None:
+    fault = Schema({"type": "integer"}).fault("x" * 100_000)
+    assert fault is not None
+    assert len(fault.message) <= 200
+
+
+def test_pattern_takes_no_longer_than_its_text_is_long() -> None:
+    """One that goes back and forth would not come to an end."""
+    assert Schema({"pattern": "^(a+)+$"}).fault("a" * 50_000 + "!") is not None
+
+
+def test_rooted_changes_references_and_nothing_else() -> None:
+    schema = {
+        "$defs": {"a/b": {"type": "string"}},
+        "properties": {"$ref": {"$ref": "#/$defs/a~1b"}, "x": True},
+        "items": {"$ref": "#"},
+        "anyOf": [{"const": {"$ref": "#"}}],
+    }
+    assert schemas.rooted(schema, "#/r") == {
+        "$defs": {"a/b": {"type": "string"}},
+        "properties": {"$ref": {"$ref": "#/r/$defs/a~1b"}, "x": True},
+        "items": {"$ref": "#/r"},
+        "anyOf": [{"const": {"$ref": "#"}}],
+    }
