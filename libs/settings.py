@@ -10,12 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0: any free port."""
+
+
+def fastfn(name: str) -> AliasChoices:
+    """Return the names of a setting that FastFN has too: ours first."""
+    return AliasChoices(f"FNBUS_{name.upper()}", f"FN_{name.upper()}", name)
 
 
 def split_at_commas(value: object) -> object:
@@ -52,6 +57,10 @@ class ServiceSettings(BaseSettings):
     """How long work under way may take to finish after SIGTERM, in seconds."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 6 * 1024 * 1024
     """The platform's cap on request and answer bodies, in bytes; a function's own `max_body_bytes` can only be lower."""
+    runtimes: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(split_at_commas), Field(validation_alias=fastfn("runtimes"))
+    ] = ()
+    """Languages that are served, commas between them, in the order in which a bare name finds them; empty: all there are."""
     otlp_endpoint: Annotated[str, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"))] = ""
     """Base URL of an OTLP/HTTP collector; empty: no tracing."""
     exit_with_parent: bool = False

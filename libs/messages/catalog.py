@@ -243,6 +243,8 @@ class CatalogMeta:
     conflicts: tuple[str, ...] = ()
     """Route patterns with more than one owner: every request to them is 409."""
     problems: tuple[Problem, ...] = ()
+    defaults: Policy = Policy()
+    """What holds where no config says anything."""
 
 
 @record()

@@ -30,7 +30,7 @@ from services.executor.profile import of_version
 from services.executor.records import Records
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
-from services.executor.settings import ExecutorSettings, memory_budget
+from services.executor.settings import ExecutorSettings, allowed, idle_seconds, memory_budget
 from services.executor.shelves import Kind
 from services.executor.slots import Limits
 from services.executor.spares import Spares
@@ -140,7 +140,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             layers.disuse(known.version.layer)
             spares.disuse(Kind(known.key.runtime, of_version(known.version)))
 
-    catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone)
+    catalogue = Catalogue(clock=parts.clock, on_new=on_new, on_gone=on_gone, idle_seconds=idle_seconds(chosen))
     places = await asyncio.to_thread(Places, parts.state / "workers")
     service.stack.callback(places.close)
     booting = Guests(
@@ -149,7 +149,10 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         descriptor=parts.descriptor,
         places=places,
         bounds=guests.Bounds(
-            ready_seconds=chosen.ready_seconds, max_body_bytes=chosen.max_body_bytes, max_booting=_CORES_BOOTING * cores
+            ready_seconds=chosen.ready_seconds,
+            max_body_bytes=chosen.max_body_bytes,
+            max_booting=_CORES_BOOTING * cores,
+            visible=allowed(chosen),
         ),
     )
     budget = memory_budget(chosen)

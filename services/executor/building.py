@@ -14,7 +14,7 @@ from services.executor import builds, layer_keys, toolbox, workshop
 from services.executor.bundles import Bundles
 from services.executor.layers import Layers
 from services.executor.runtimes.base import Runtime
-from services.executor.settings import ExecutorSettings
+from services.executor.settings import ExecutorSettings, uninstalled
 
 _MIB = 1024 * 1024
 
@@ -60,6 +60,8 @@ async def start(service: Service, site: Site) -> Layers:
             at_once=chosen.builds_at_once,
             secrets=tools.secrets,
             platform=platform,
+            uninstalled=uninstalled(chosen),
+            seconds={"rust": chosen.rust_build_timeout_s} if chosen.rust_build_timeout_s else {},
         )
     )
     service.stack.push_async_callback(making.stop)

@@ -7,8 +7,8 @@ executor; a request that comes meanwhile waits for it, is told that it is pendin
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from libs import errors
@@ -50,6 +50,10 @@ class Parts:
     """Credentials for package indexes; no layer may hold one."""
     platform: str = ""
     """Empty: this machine's."""
+    uninstalled: Collection[str] = ()
+    """Languages whose functions get nothing installed."""
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How long builds of a language may take, where that is not as for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,8 @@ class Builds:
         runtime = self._parts.runtimes.get(request.runtime)
         if runtime is None:
             raise errors.UnavailableError(f"runtime {request.runtime} is not present on this executor")
+        if request.runtime in self._parts.uninstalled:
+            return self._reply(Resolution())
         code = await self._parts.bundles.folder(request.bundle)
         try:
             plan = await asyncio.to_thread(runtime.build, code, request.entrypoint)
@@ -104,6 +110,7 @@ class Builds:
             key = await asyncio.to_thread(layer_keys.layer_key, plan, code, runtime=request.runtime, platform=self._platform)
         except (errors.PermanentError, errors.UnavailableError) as error:
             return self._reply(Resolution(state="error", message=str(error)))
+        plan = replace(plan, seconds=self._parts.seconds.get(request.runtime, 0))
         return await self._outcome(_Order(key=key, plan=plan, code=code, request=request))
 
     async def _outcome(self, order: _Order) -> BuildReply:

@@ -5,7 +5,7 @@ when it was.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,8 +49,23 @@ class Known:
 class Catalogue:
     """The versions of all functions by digest and by label."""
 
-    def __init__(self, *, clock: Clock, on_new: Callable[[Known], None], on_gone: Callable[[Known], None]) -> None:
-        """Tell `on_new` of each version that appears, and `on_gone` of each that cannot be called any more."""
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        on_new: Callable[[Known], None],
+        on_gone: Callable[[Known], None],
+        idle_seconds: Mapping[str, float] | None = None,
+    ) -> None:
+        """Make an empty one.
+
+        Args:
+            clock: tells when a replaced version may be forgotten.
+            on_new: told of each version that appears.
+            on_gone: told of each that cannot be called any more.
+            idle_seconds: how long workers of a language stay without a call, where the function does not say.
+        """
+        self._idle_seconds = idle_seconds or {}
         self._clock = clock
         self._on_new = on_new
         self._on_gone = on_gone
@@ -95,7 +110,7 @@ class Catalogue:
 
     def take(self, entry: str, function: FunctionEntry | None) -> None:
         """Take over what the entry of a function says now; None: it is gone."""
-        versions = _versions(function) if function else {}
+        versions = self._versions(function) if function else {}
         before = self._of_entry.pop(entry, {})
         if versions:
             self._of_entry[entry] = versions
@@ -121,6 +136,18 @@ class Catalogue:
         """Return the versions of which some workers are to stay although nobody calls."""
         return list(self._warm.values())
 
+    def _versions(self, function: FunctionEntry) -> dict[str, Known]:
+        usual = self._idle_seconds.get(function.runtime, 0)
+        return {
+            version.label: Known(
+                key=VersionKey(function.namespace, function.runtime, function.name, version.digest),
+                function=function,
+                version=version,
+                terms=_terms(version.policy, usual),
+            )
+            for version in function.versions
+        }
+
     def _add(self, known: Known) -> None:
         self._replaced.pop(known.key, None)
         is_new = known.key not in self._known
@@ -136,19 +163,7 @@ class Catalogue:
                 waiter.set_result(known)
 
 
-def _versions(function: FunctionEntry) -> dict[str, Known]:
-    return {
-        version.label: Known(
-            key=VersionKey(function.namespace, function.runtime, function.name, version.digest),
-            function=function,
-            version=version,
-            terms=_terms(version.policy),
-        )
-        for version in function.versions
-    }
-
-
-def _terms(policy: Policy) -> Terms:
+def _terms(policy: Policy, usual_idle_seconds: float) -> Terms:
     pool, keep = policy.worker_pool, policy.keep_warm
     floors = [pool.min_warm if pool.enabled else 0, keep.min_warm if keep.enabled else 0]
     times = [pool.idle_ttl_seconds if pool.enabled else 0, keep.idle_ttl_seconds if keep.enabled else 0]
@@ -156,7 +171,7 @@ def _terms(policy: Policy) -> Terms:
     return Terms(
         limit=_limit(policy),
         floor=max(floors),
-        idle_seconds=0 if seconds == _USUAL_IDLE_SECONDS else seconds,
+        idle_seconds=usual_idle_seconds if seconds == _USUAL_IDLE_SECONDS else seconds,
         worker_bytes=_WORKER_BYTES,
     )
 

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from libs import errors
 from services.executor.descriptor import GuestDescriptor
 from services.executor.places import Place, Places
 from services.executor.process import Worker
 from services.executor.profile import Profile
-from services.executor.runtimes.base import Runtime
+from services.executor.runtimes.base import GuestCommand, Runtime
 from services.executor.sandbox.base import Sandbox
 
 FRAME_ROOM = 1024 * 1024
@@ -40,6 +41,8 @@ class Bounds:
     max_body_bytes: int
     max_booting: int
     """Processes that boot at the same time, of all versions together."""
+    visible: tuple[Path, ...] = ()
+    """Files and folders of this machine that every function may read, besides the system's own."""
 
 
 class Guests:
@@ -98,7 +101,7 @@ class Guests:
         try:
             worker = await Worker.start(
                 sandbox=self._sandbox,
-                command=runtime.command(profile),
+                command=self._command(runtime, profile),
                 code=place.code,
                 descriptor=self._descriptor,
                 profile=profile,
@@ -110,3 +113,7 @@ class Guests:
             raise
         worker.on_gone(place.remove)
         return Blank(worker=worker, place=place, root=self._sandbox.root(place.code))
+
+    def _command(self, runtime: Runtime, profile: Profile) -> GuestCommand:
+        command = runtime.command(profile)
+        return replace(command, visible=(*command.visible, *self._bounds.visible)) if self._bounds.visible else command

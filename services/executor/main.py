@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import socket
+from collections.abc import Collection
 from functools import partial
 
 from libs import errors, lifecycle, settings
@@ -22,7 +23,7 @@ from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes import installed
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.choice import choose
-from services.executor.settings import ExecutorSettings, fenced, worker_limit
+from services.executor.settings import ExecutorSettings, fenced, programs, worker_limit
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
     state = (chosen.data_dir / "executor").absolute()
     sandbox = await choose(chosen.isolation, state=state, fenced_ports=fenced(chosen))
     service.stack.callback(sandbox.close)
-    runtimes = await present(installed.runtimes())
+    runtimes = await present(installed.runtimes(programs(chosen)), served=chosen.runtimes)
     tracer = tracing.connect(service="executor", endpoint=chosen.otlp_endpoint, replica=name)
     service.stack.callback(tracer.close)
     bus = await jetstream.connect(
@@ -79,9 +80,10 @@ async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: 
     )
 
 
-async def present(known: tuple[Runtime, ...]) -> dict[str, Runtime]:
-    """Return the runtimes that this machine has, by name; of the others say how to get them."""
+async def present(known: tuple[Runtime, ...], *, served: Collection[str] = ()) -> dict[str, Runtime]:
+    """Return the runtimes that this machine has and that are served (empty: all), by name; say how to get those it lacks."""
     found: dict[str, Runtime] = {}
+    known = tuple(each for each in known if not served or each.name in served)
     for runtime, availability in zip(known, await asyncio.gather(*(each.probe() for each in known)), strict=True):
         if availability.present:
             found[runtime.name] = runtime

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libs import errors
@@ -183,7 +183,8 @@ class Workshop:
         finally:
             os.close(info_write)
         os.set_blocking(info_read, False)
-        running = _Running(process, info_read, bounds=self._bounds, work=work, told=self._toolbox.told)
+        bounds = replace(self._bounds, seconds=plan.seconds or self._bounds.seconds)
+        running = _Running(process, info_read, bounds=bounds, work=work, told=self._toolbox.told)
         try:
             return await running.end(on_line)
         finally:

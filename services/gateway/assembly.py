@@ -35,6 +35,7 @@ from services.gateway.guard.rates import Rate
 from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayCollector, Meter
 from services.gateway.requests import Origin
+from services.gateway.routing.index import RUNTIME_ORDER
 from services.gateway.settings import GatewaySettings
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ async def start(
         flags=settings.flags,
         secret=text_of(settings.console_session_secret, settings.console_session_secret_file, "SESSION_SECRET"),
     )
-    catalogue = Catalogue(max_body_bytes=settings.max_body_bytes)
+    catalogue = Catalogue(max_body_bytes=settings.max_body_bytes, runtime_order=settings.runtimes or RUNTIME_ORDER)
     executors = Executors(clock or SystemClock())
     caller = Caller(bus, service.tasks, lost=executors.lost)
     meter = Meter()

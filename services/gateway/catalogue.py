@@ -5,6 +5,7 @@ Losing the registry, or its database, changes nothing here: the last projection 
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from libs import errors
 from libs.bus import catalog, port
@@ -12,6 +13,7 @@ from libs.messages import subjects
 from libs.messages.catalog import CatalogMeta, FunctionEntry
 from services.gateway.admission import Gates
 from services.gateway.callee import Callee, bind
+from services.gateway.routing.index import RUNTIME_ORDER
 from services.gateway.routing.table import Table
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,15 @@ _RETRY_SECONDS = 0.5
 class Catalogue:
     """All functions, ready to be called."""
 
-    def __init__(self, *, max_body_bytes: int) -> None:
-        """Cap every function's body limit at `max_body_bytes`."""
-        self.table: Table[Callee] = Table()
+    def __init__(self, *, max_body_bytes: int, runtime_order: Sequence[str] = RUNTIME_ORDER) -> None:
+        """Make an empty one.
+
+        Args:
+            max_body_bytes: caps every function's body limit.
+            runtime_order: whose function a bare name means when several runtimes have one.
+        """
+        self.runtime_order = tuple(runtime_order)
+        self.table: Table[Callee] = Table(self.runtime_order)
         self.gates = Gates()
         self.meta: CatalogMeta | None = None
         self.complete = asyncio.Event()

@@ -12,7 +12,7 @@ import orjson
 
 from libs import errors
 from libs.messages import bundles
-from libs.messages.catalog import CatalogMeta, FunctionEntry, Problem, Resolution, VersionEntry
+from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, Resolution, VersionEntry
 from services.registry.documents import function_id
 from services.registry.sealing import Sealer
 from services.registry.source import interfaces
@@ -158,11 +158,17 @@ def meta(
     functions_root: str,
     conflicts: tuple[str, ...],
     problems: tuple[Problem, ...],
+    defaults: Policy,
     now: datetime,
 ) -> CatalogMeta:
     """Return what concerns all functions; `known` itself when it says the same already."""
     fresh = CatalogMeta(
-        generated_at=now, functions_root=functions_root, functions=functions, conflicts=conflicts, problems=problems
+        generated_at=now,
+        functions_root=functions_root,
+        functions=functions,
+        conflicts=conflicts,
+        problems=problems,
+        defaults=defaults,
     )
     if known is not None and replace(fresh, generated_at=known.generated_at) == known:
         return known

@@ -16,7 +16,7 @@ from libs import errors
 from libs.clock import Clock
 from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR
-from libs.messages.catalog import Bundle, FunctionEntry, Problem
+from libs.messages.catalog import Bundle, FunctionEntry, Policy, Problem
 from services.registry import catalog, documents, sealing
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
@@ -56,6 +56,8 @@ class Deployments:
         source: Source | None = None,
         building: Building | None = None,
         functions_root: Path | None = None,
+        defaults: Policy | None = None,
+        hot_reload: bool = True,
         reconcile_seconds: float = 30.0,
         retry_seconds: float = 0.5,
     ) -> None:
@@ -72,6 +74,8 @@ class Deployments:
             source: the functions folder; None: what the store holds is projected.
             building: has built what versions need; None: nothing is built.
             functions_root: the folder's path, for people.
+            defaults: what holds where no config says anything, for people.
+            hot_reload: False: the folder is read when it must be and when `reload` says so, and changes of it are not followed.
             reconcile_seconds: time between full rounds.
             retry_seconds: first pause after a round that failed; it doubles up to 5 s.
         """
@@ -84,7 +88,11 @@ class Deployments:
         self._source = source
         self._building = building
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
-        self._remarks = Remarks(functions=functions, clock=clock, functions_root=self._functions_root)
+        self._remarks = Remarks(functions=functions, clock=clock, functions_root=self._functions_root, defaults=defaults)
+        self._hot_reload = hot_reload
+        self._stale = True
+        """Whether the folder is to be read although its changes are not followed."""
+        self._snapshot: Snapshot | None = None
         self._reconcile_seconds = reconcile_seconds
         self._retry_seconds = retry_seconds
         self.complete = asyncio.Event()
@@ -109,7 +117,8 @@ class Deployments:
             tasks.create_task(self._work(), name="deployments")
             tasks.create_task(self._tick(), name="reconcile timer")
             if self._source is not None:
-                tasks.create_task(self._follow(self._source), name="folder watch")
+                if self._hot_reload:
+                    tasks.create_task(self._follow(self._source), name="folder watch")
                 if self._building is not None:
                     tasks.create_task(self._building.run(lambda: self.wake(full=False)), name="builds")
 
@@ -117,6 +126,11 @@ class Deployments:
         """Start a round as soon as the present one has ended."""
         self._full = self._full or full
         self._due.set()
+
+    def reload(self) -> None:
+        """Read the folder as it is now, whether its changes are followed or not."""
+        self._stale = True
+        self.wake()
 
     def bus_is_back(self) -> None:
         """The server may have come back without its state: look at everything."""
@@ -179,17 +193,23 @@ class Deployments:
         self._herald.round(now)
         self.complete.set()
         if now.postponed:
+            self._stale = True
             self.wake(full=False)
 
     async def _load(self) -> Snapshot | None:
         """Return the folder as it is, or None when there is none or it cannot be read: then what was known stays."""
         if self._source is None:
             return None
+        if self._snapshot is not None and not self._stale and not self._hot_reload:
+            return self._snapshot
+        stale, self._stale = self._stale, False
         try:
-            return await self._source.load()
+            self._snapshot = await self._source.load()
         except errors.TemporaryError as error:
+            self._stale = stale
             self._herald.problems((Problem(path=self._functions_root, message=str(error)),))
             return None
+        return self._snapshot
 
     async def _bring_in(self, snapshot: Snapshot, now: Round) -> None:
         """Write to the store what differs from the folder."""

@@ -28,7 +28,7 @@ from services.registry.pruning import Pruning
 from services.registry.readiness import Readiness
 from services.registry.retention import Retention
 from services.registry.sealing import Sealer
-from services.registry.settings import RegistrySettings
+from services.registry.settings import RegistrySettings, defaults, pace
 from services.registry.source.folder import FolderSource, Options
 from services.registry.vault import Vault
 
@@ -89,6 +89,8 @@ async def start(
         source=_source(chosen),
         building=Building(dependencies=Dependencies(bus=bus), projection=projection),
         functions_root=chosen.functions_root,
+        defaults=defaults(chosen),
+        hot_reload=chosen.hot_reload,
         reconcile_seconds=chosen.reconcile_seconds,
     )
 
@@ -139,9 +141,13 @@ def _source(chosen: RegistrySettings) -> FolderSource | None:
     if chosen.functions_root is None:
         return None
     options = Options(
-        namespace_depth=chosen.namespace_depth, ignore_dirs=chosen.zero_config_ignore_dirs, force_url=chosen.force_url
+        namespace_depth=chosen.namespace_depth,
+        ignore_dirs=chosen.zero_config_ignore_dirs,
+        force_url=chosen.force_url,
+        runtimes=chosen.runtimes,
+        defaults=defaults(chosen),
     )
-    return FolderSource(chosen.functions_root, options)
+    return FolderSource(chosen.functions_root, options, pace=pace(chosen))
 
 
 async def _store(chosen: RegistrySettings) -> Store:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from libs import errors
 from libs.clock import Clock
-from libs.messages.catalog import CatalogMeta, Problem
+from libs.messages.catalog import CatalogMeta, Policy, Problem
 from services.registry import catalog
 from services.registry.functions import Functions
 from services.registry.source.folder import Snapshot
@@ -15,14 +15,16 @@ _TRIES = 5
 class Remarks:
     """The catalogue's meta document, as this registry last read or wrote it."""
 
-    def __init__(self, *, functions: Functions, clock: Clock, functions_root: str) -> None:
+    def __init__(self, *, functions: Functions, clock: Clock, functions_root: str, defaults: Policy | None = None) -> None:
         """Keep it in the store of `functions`.
 
         Args:
             functions: the registry's part of the store.
             clock: stamps the catalogue.
             functions_root: path of the functions folder, for people; empty without one.
+            defaults: what holds where no config says anything.
         """
+        self._defaults = defaults or Policy()
         self._functions = functions
         self._clock = clock
         self._functions_root = functions_root
@@ -62,6 +64,7 @@ class Remarks:
                 functions_root=self._root_to_say(known, snapshot),
                 conflicts=conflicts,
                 problems=problems,
+                defaults=self._defaults if known is None or snapshot is not None else known.defaults,
                 now=self._clock.now(),
             )
             if meta is known:

@@ -3,30 +3,44 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
-from libs.settings import ServiceSettings, split_at_commas
-
-
-def _fastfn(name: str) -> AliasChoices:
-    """Return the names of a setting that FastFN has too: ours first."""
-    return AliasChoices(f"FNBUS_{name.upper()}", f"FN_{name.upper()}", name)
+from libs.messages.catalog import Policy
+from libs.settings import ServiceSettings, fastfn, split_at_commas
+from services.registry.source.reading import LARGEST
+from services.registry.source.watching import Pace
 
 
 class RegistrySettings(ServiceSettings):
     """Settings of the registry."""
 
-    functions_root: Annotated[Path | None, Field(validation_alias=_fastfn("functions_root"))] = None
+    functions_root: Annotated[Path | None, Field(validation_alias=fastfn("functions_root"))] = None
     """Folder of functions to keep in step with; none: the registry serves what its store holds."""
-    namespace_depth: Annotated[int, Field(ge=1, le=5, validation_alias=_fastfn("namespace_depth"))] = 3
+    namespace_depth: Annotated[int, Field(ge=1, le=5, validation_alias=fastfn("namespace_depth"))] = 3
     """How many folders a function directory's name may have below its runtime's folder."""
     zero_config_ignore_dirs: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(split_at_commas), Field(validation_alias=_fastfn("zero_config_ignore_dirs"))
+        tuple[str, ...], NoDecode, BeforeValidator(split_at_commas), Field(validation_alias=fastfn("zero_config_ignore_dirs"))
     ] = ()
     """Folder names that hold no routes, commas between them, besides the built-in ones."""
-    force_url: Annotated[bool, Field(validation_alias=_fastfn("force_url"))] = False
+    force_url: Annotated[bool, Field(validation_alias=fastfn("force_url"))] = False
     """Whether configured routes win over file routes everywhere."""
+    default_timeout_ms: Annotated[int, Field(ge=1, le=LARGEST, validation_alias=fastfn("default_timeout_ms"))] = 2500
+    """How long a call may take, in milliseconds, where no config says otherwise."""
+    default_max_concurrency: Annotated[int, Field(ge=0, le=LARGEST, validation_alias=fastfn("default_max_concurrency"))] = 20
+    """Calls of a function at once where no config says otherwise; 0: no limit."""
+    default_max_body_bytes: Annotated[int, Field(ge=1, le=LARGEST, validation_alias=fastfn("default_max_body_bytes"))] = (
+        1_048_576
+    )
+    """Bytes of a call's body where no config says otherwise."""
+    hot_reload: Annotated[bool, Field(validation_alias=fastfn("hot_reload"))] = True
+    """False: the folder is read at the start and when `/_fn/reload` says so, not when its files change."""
+    hot_reload_watchdog: Annotated[bool, Field(validation_alias=fastfn("hot_reload_watchdog"))] = True
+    """False: the folder is looked over every `hot_reload_interval` seconds instead of asking the system for notices."""
+    hot_reload_interval: Annotated[float, Field(ge=0.1, le=3600, validation_alias=fastfn("hot_reload_interval"))] = 2.0
+    """How often that is, in seconds; also where the system gives no notices."""
+    hot_reload_debounce_ms: Annotated[int, Field(ge=1, le=10_000, validation_alias=fastfn("hot_reload_debounce_ms"))] = 30
+    """How long nothing may have changed before a change is looked at, in milliseconds."""
     reconcile_seconds: Annotated[float, Field(gt=0)] = 30.0
     """How often folder, store and projection are compared in full, in seconds."""
     history_hours: Annotated[float, Field(gt=0)] = 24.0
@@ -44,3 +58,21 @@ class RegistrySettings(ServiceSettings):
     @classmethod
     def _no_folder_when_empty(cls, value: object) -> object:
         return None if value == "" else value
+
+
+def defaults(chosen: RegistrySettings) -> Policy:
+    """Return what holds where no config says anything."""
+    return Policy(
+        timeout_ms=chosen.default_timeout_ms,
+        max_concurrency=chosen.default_max_concurrency,
+        max_body_bytes=chosen.default_max_body_bytes,
+    )
+
+
+def pace(chosen: RegistrySettings) -> Pace:
+    """Return how the folder is watched."""
+    return Pace(
+        poll=not chosen.hot_reload_watchdog,
+        poll_ms=round(chosen.hot_reload_interval * 1000),
+        quiet_ms=chosen.hot_reload_debounce_ms,
+    )

@@ -79,7 +79,7 @@ async def build(chosen: SchedulerSettings, service: Service) -> None:
         replica=replica,
         on_ended=dispatch.count,
     )
-    ticks = Ticks(dispatch=dispatch, store=store, clock=clock)
+    ticks = Ticks(dispatch=dispatch, store=store, clock=clock, enabled=chosen.scheduler_enabled)
     letters = DeadLetterKeeper(store=store, clock=clock, keep=keep, tasks=service.tasks)
     readiness = Readiness(bus, catalogue)
 

@@ -56,7 +56,9 @@ class Entry:
 class Ticks:
     """Follows all schedules and fires them."""
 
-    def __init__(self, *, dispatch: Dispatch, store: JobStore, clock: Clock) -> None:
+    def __init__(self, *, dispatch: Dispatch, store: JobStore, clock: Clock, enabled: bool = True) -> None:
+        """Fire by `dispatch`; when not `enabled`, schedules are known and shown, and none fires."""
+        self._enabled = enabled
         self._dispatch = dispatch
         self._store = store
         self._clock = clock
@@ -82,7 +84,10 @@ class Ticks:
             if present is not None:
                 self._gone.append(present)
             self._entries[key] = entry
-        self._keys[catalog_key] = tuple(wanted)
+        if wanted:
+            self._keys[catalog_key] = tuple(wanted)
+        else:
+            self._keys.pop(catalog_key, None)
         self._changed.set()
 
     async def run(self) -> None:
@@ -109,6 +114,8 @@ class Ticks:
         while self._gone:
             await self._store.forget_schedule(self._gone[-1].memory)
             self._gone.pop()
+        if not self._enabled:
+            return
         for entry in list(self._entries.values()):
             if not entry.started:
                 since = await self._store.first_seen(entry.memory, now)

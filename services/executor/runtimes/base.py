@@ -69,6 +69,8 @@ class BuildPlan:
     visible: tuple[Path, ...] = ()
     """Files and folders of the host, outside the system's own, that the tool needs."""
     env: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0
+    """How long it may take; 0: as long as any build."""
     files: tuple[tuple[str, bytes], ...] = ()
     """Further files that the build finds in `/build`, by path: what the tool needs and the bundle does not hold."""
 

@@ -6,8 +6,9 @@ warning: the other languages must not suffer from it.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 
 from libs import runtime_names
 from services.executor.runtimes.base import Runtime
@@ -20,9 +21,21 @@ from services.executor.runtimes.rust import RustRuntime
 log = logging.getLogger(__name__)
 
 
-def runtimes() -> tuple[Runtime, ...]:
-    """Return a new object for each runtime, present on this machine or not: the built-in ones first."""
-    return (PythonRuntime(), NodeRuntime(), DenoRuntime(), PhpRuntime(), RustRuntime(), *_plugged_in())
+def runtimes(programs: Mapping[str, Path] | None = None) -> tuple[Runtime, ...]:
+    """Return a new object for each runtime, present on this machine or not: the built-in ones first.
+
+    Args:
+        programs: those that are to be used, by what they are (`node`, `deno`, `php`, `composer`); others are looked for.
+    """
+    chosen = programs or {}
+    return (
+        PythonRuntime(),
+        NodeRuntime(chosen.get("node")),
+        DenoRuntime(chosen.get("deno")),
+        PhpRuntime(chosen.get("php"), composer=chosen.get("composer")),
+        RustRuntime(),
+        *_plugged_in(),
+    )
 
 
 def _plugged_in() -> tuple[Runtime, ...]:

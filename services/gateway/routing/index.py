@@ -21,7 +21,9 @@ class Named[T](NamedTuple):
 class NameIndex[T]:
     """All functions by key and by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime_order: Sequence[str] = RUNTIME_ORDER) -> None:
+        """Let a bare name mean the function of the runtime that comes first in an order."""
+        self._order = {runtime: place for place, runtime in enumerate(runtime_order)}
         self._functions: dict[str, tuple[FunctionEntry, Mapping[str, T]]] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
 
@@ -29,7 +31,7 @@ class NameIndex[T]:
         """Add a function that is not in the index."""
         self._functions[key] = (function, owners)
         keys = (*self._keys.get(function.name, ()), key)
-        self._keys[function.name] = tuple(sorted(keys, key=lambda each: _place(self._functions[each][0].runtime)))
+        self._keys[function.name] = tuple(sorted(keys, key=lambda each: self._place(self._functions[each][0].runtime)))
 
     def remove(self, key: str) -> Sequence[T]:
         """Remove a function and return its owners; none when it is not there."""
@@ -57,10 +59,9 @@ class NameIndex[T]:
         """Return all functions."""
         return [function for function, _ in self._functions.values()]
 
+    def _place(self, runtime: str) -> tuple[int, str]:
+        return (self._order.get(runtime, len(self._order)), runtime)
+
     def __len__(self) -> int:
         """Return how many functions there are."""
         return len(self._functions)
-
-
-def _place(runtime: str) -> tuple[int, str]:
-    return (RUNTIME_ORDER.index(runtime) if runtime in RUNTIME_ORDER else len(RUNTIME_ORDER), runtime)

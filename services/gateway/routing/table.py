@@ -8,13 +8,13 @@ method. The first pattern with a target for method and host wins; when none has 
 "wrong method" and "wrong host".
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
 from libs.messages.catalog import FunctionEntry, RouteEntry
 from services.gateway.routing import patterns
-from services.gateway.routing.index import NameIndex
+from services.gateway.routing.index import RUNTIME_ORDER, NameIndex
 from services.gateway.routing.patterns import Kind, Pattern, Segment
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -127,8 +127,9 @@ type _Spans = tuple[tuple[int, int], ...]
 class Table[T]:
     """All routes of a namespace. Not thread-safe: it lives on the event loop."""
 
-    def __init__(self) -> None:
-        self.names: NameIndex[T] = NameIndex()
+    def __init__(self, runtime_order: Sequence[str] = RUNTIME_ORDER) -> None:
+        """Make an empty table; a bare name means the function of the runtime that comes first in the order."""
+        self.names: NameIndex[T] = NameIndex(runtime_order)
         """The same functions by name."""
         self._exact: dict[str, _Leaf[T]] = {}
         self._root: _Node[T] = _Node()

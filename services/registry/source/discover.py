@@ -6,9 +6,10 @@ decided in `patterns`, which file is an entry in `entries`, which is a route by 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from libs import runtime_names
+from libs.messages import catalog
 from services.registry.source import entries, patterns, tree
 from services.registry.source.config import MAX_NAME, NAME, Config, Manifest
 from services.registry.source.drafts import Code, Draft, Drafts
@@ -37,6 +38,10 @@ class Options:
     """Folder names that hold no routes, besides the built-in ones (FN_ZERO_CONFIG_IGNORE_DIRS)."""
     force_url: bool = False
     """Whether configured routes win over file routes everywhere (FN_FORCE_URL)."""
+    runtimes: tuple[str, ...] = ()
+    """Languages that are served (FN_RUNTIMES); empty: all."""
+    defaults: catalog.Policy = field(default_factory=catalog.Policy)
+    """What holds where no config says anything (FN_DEFAULT_TIMEOUT_MS …)."""
 
 
 def discover(
@@ -62,7 +67,7 @@ class _Walk:
         self._manifests = manifests
         self._options = options
         self._ignored = IGNORED | frozenset(options.ignore_dirs) | frozenset(self._config(self._root).ignore_dirs)
-        self._drafts = Drafts()
+        self._drafts = Drafts(runtimes=options.runtimes, defaults=options.defaults)
         self._drafts.say_all(listing.problems)
         for parsed in (*configs.values(), *manifests.values()):
             self._drafts.say_all(parsed.problems)
@@ -156,6 +161,8 @@ class _Walk:
             self._drafts.say(folder.path, "cannot be a function under its folder's name: give it a name in fn.config.json")
             return
         runtime = entry.runtime if entry is not None else next(each.runtime for _, each in versions.values())
+        if not self._drafts.is_served(runtime, folder.path):
+            return
         draft = self._drafts.add((runtime, name, folder.path))
         methods = scope.policy.methods or (METHODS if config.routes else ("GET",))
         if entry is not None:

@@ -47,7 +47,15 @@ class Code:
 class Drafts:
     """All that has been found so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runtimes: tuple[str, ...] = (), defaults: catalog.Policy | None = None) -> None:
+        """Gather functions.
+
+        Args:
+            runtimes: languages that are served; empty: all.
+            defaults: what holds where no config says anything.
+        """
+        self._runtimes = runtimes
+        self._defaults = defaults or catalog.Policy()
         self._drafts: dict[Owner, Draft] = {}
         self._claims: list[Claim] = []
         self._problems: set[catalog.Problem] = set()
@@ -61,6 +69,13 @@ class Drafts:
     def say_all(self, problems: Iterable[catalog.Problem]) -> None:
         """Add problems that were found by others."""
         self._problems.update(problems)
+
+    def is_served(self, runtime: str, path: str) -> bool:
+        """Return whether the platform serves a language; False after saying so of what lies at `path`."""
+        if not self._runtimes or runtime in self._runtimes:
+            return True
+        self.say(path, f"is not served: FNBUS_RUNTIMES does not name {runtime}")
+        return False
 
     def add(self, owner: Owner, *, file_route: bool = False, routed_by_file: bool = False) -> Draft:
         """Return the draft of a function, made when it is new."""
@@ -91,7 +106,7 @@ class Drafts:
             entrypoint=code.entrypoint,
             files=tuple(sorted({file.path for file in code.files})),
             env_path=code.env_path,
-            policy=_policy(policy, methods),
+            policy=self._policy(policy, methods),
             schedule=schedule,
             handler=policy.handler or "handler",
             handler_style=policy.handler_style or "auto",
@@ -102,6 +117,20 @@ class Drafts:
         )
         self._by_entry.setdefault(code.path, (draft.owner, label))
         return True
+
+    def _policy(self, config: Config, methods: tuple[str, ...]) -> catalog.Policy:
+        default = self._defaults
+        return catalog.Policy(
+            timeout_ms=default.timeout_ms if config.timeout_ms is None else config.timeout_ms,
+            max_concurrency=default.max_concurrency if config.max_concurrency is None else config.max_concurrency,
+            max_body_bytes=default.max_body_bytes if config.max_body_bytes is None else config.max_body_bytes,
+            include_debug_headers=bool(config.include_debug_headers),
+            methods=methods,
+            worker_pool=default.worker_pool if config.worker_pool is None else config.worker_pool,
+            keep_warm=default.keep_warm if config.keep_warm is None else config.keep_warm,
+            edge=config.edge,
+            cors=config.cors,
+        )
 
     def schedule(self, path: str, schedule: catalog.Schedule) -> bool:
         """Let the version that starts with the file at `path` fire by itself; False when there is none."""
@@ -165,21 +194,6 @@ def _with_methods(draft: Draft, version: FoundVersion, methods: dict[tuple[Owner
         return version
     ordered = in_order(claimed)
     return version if ordered == version.policy.methods else replace(version, policy=replace(version.policy, methods=ordered))
-
-
-def _policy(config: Config, methods: tuple[str, ...]) -> catalog.Policy:
-    default = catalog.Policy()
-    return catalog.Policy(
-        timeout_ms=default.timeout_ms if config.timeout_ms is None else config.timeout_ms,
-        max_concurrency=default.max_concurrency if config.max_concurrency is None else config.max_concurrency,
-        max_body_bytes=default.max_body_bytes if config.max_body_bytes is None else config.max_body_bytes,
-        include_debug_headers=bool(config.include_debug_headers),
-        methods=methods,
-        worker_pool=default.worker_pool if config.worker_pool is None else config.worker_pool,
-        keep_warm=default.keep_warm if config.keep_warm is None else config.keep_warm,
-        edge=config.edge,
-        cors=config.cors,
-    )
 
 
 def _route_order(route: catalog.RouteEntry) -> tuple[object, ...]:

@@ -84,6 +84,8 @@ class FileRoutes:
         if runtime not in runtime_names.BUILT_IN:
             return None
         path = folder.files[name].path
+        if not self._drafts.is_served(runtime, path):
+            return None
         draft = self._drafts.add((runtime, path, path), file_route=True, routed_by_file=True)
         code = self._file_code(folder, name, whole_folder=False)
         self._drafts.add_version(draft, DEFAULT, code, policy, methods=policy.methods or ("GET",))
@@ -93,6 +95,8 @@ class FileRoutes:
         path = folder.files[name].path
         if parsed.runtime in patterns.LATER:
             self._drafts.say(path, f"is not served: {parsed.runtime} is not supported yet")
+            return False
+        if not self._drafts.is_served(parsed.runtime, path):
             return False
         if parsed.two_methods:
             self._drafts.say(path, "is not mapped: its name has two methods")

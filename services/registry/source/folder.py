@@ -66,8 +66,9 @@ class Snapshot:
 class FolderSource:
     """A functions folder on disk."""
 
-    def __init__(self, root: Path, options: Options | None = None) -> None:
-        """Remember the folder; nothing is read yet."""
+    def __init__(self, root: Path, options: Options | None = None, *, pace: watching.Pace | None = None) -> None:
+        """Remember the folder, and how it is to be watched; nothing is read yet."""
+        self._pace = pace
         self._root = root
         self._options = options or Options()
         self._files: dict[str, File] = {}
@@ -101,7 +102,7 @@ class FolderSource:
 
         Load after each; never raises for a folder that is gone, which is waited for. The first one may come at once.
         """
-        async for changed in watching.watch(self._root, is_news=self._is_news):
+        async for changed in watching.watch(self._root, is_news=self._is_news, pace=self._pace):
             yield changed
 
     async def _is_news(self) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -15,13 +16,9 @@ from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableTy
 
 _log = logging.getLogger(__name__)
 
-QUIET_MS: Final = 30
-"""How long nothing may have happened before a change is looked at."""
 GATHER_MS: Final = 300
 """How long changes that never stop are gathered at most before they are told."""
 RESCAN_MS: Final = 10_000
-POLL_MS: Final = 200
-"""How often folders are compared where the system gives no notice."""
 SETTLE: Final = 0.03
 """Seconds between two looks at a file that may still be written."""
 PATIENCE: Final = 10
@@ -32,8 +29,20 @@ type Stamp = tuple[int, int, int] | None
 """Size, time of change and inode of a file; None when it is not there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How a folder is watched."""
+
+    poll: bool = False
+    """Whether to compare folders instead of asking the system for notices."""
+    poll_ms: int = 2000
+    """How often folders are compared then, and where the system gives no notices."""
+    quiet_ms: int = 30
+    """How long nothing may have happened before a change is looked at."""
+
+
 async def watch(
-    root: Path, *, is_news: Callable[[], Awaitable[bool]], rescan_ms: int = RESCAN_MS, poll: bool = False
+    root: Path, *, is_news: Callable[[], Awaitable[bool]], rescan_ms: int = RESCAN_MS, pace: Pace | None = None
 ) -> AsyncIterator[frozenset[str]]:
     """Yield relative paths of what has changed below `root`, again and again; an empty set when a rescan found news.
 
@@ -41,8 +50,9 @@ async def watch(
         root: the folder; it may be missing, and is then waited for.
         is_news: whether a look at the whole folder shows a difference from what is known.
         rescan_ms: milliseconds without notices after which that is asked.
-        poll: compare folders instead of asking the system for notices.
+        pace: how it is watched.
     """
+    pace = pace or Pace()
     while True:
         if _identity(root) is None:
             await asyncio.sleep(GONE_SECONDS)
@@ -50,7 +60,7 @@ async def watch(
         if await is_news():
             yield frozenset()
         try:
-            async with aclosing(_notices(root, rescan_ms=rescan_ms, poll=poll)) as notices:
+            async with aclosing(_notices(root, rescan_ms=rescan_ms, pace=pace)) as notices:
                 async for paths in notices:
                     if paths:
                         await settle(paths)
@@ -60,29 +70,29 @@ async def watch(
         except FileNotFoundError:
             continue
         except (OSError, RuntimeError) as error:
-            if poll:
+            if pace.poll:
                 await asyncio.sleep(GONE_SECONDS)
-            poll = True
+            pace = replace(pace, poll=True)
             _log.warning(
                 "The system gives no notice of changed files (%s); looking every %s ms instead.",
                 error,
-                POLL_MS,
+                pace.poll_ms,
                 extra={"action": "source.polling", "root": str(root)},
             )
 
 
-async def _notices(root: Path, *, rescan_ms: int, poll: bool) -> AsyncGenerator[frozenset[str]]:
+async def _notices(root: Path, *, rescan_ms: int, pace: Pace) -> AsyncGenerator[frozenset[str]]:
     """Yield absolute paths of what has changed, nothing after a time without changes; ends when the root is another one."""
     identity = _identity(root)
     changes = awatch(
         root,
         watch_filter=_concerns_us,
-        debounce=GATHER_MS,
-        step=QUIET_MS,
+        debounce=max(GATHER_MS, 2 * pace.quiet_ms),
+        step=pace.quiet_ms,
         rust_timeout=rescan_ms,
         yield_on_timeout=True,
-        force_polling=poll,
-        poll_delay_ms=POLL_MS,
+        force_polling=pace.poll,
+        poll_delay_ms=pace.poll_ms,
         ignore_permission_denied=True,
     )
     async with aclosing(changes):

@@ -45,8 +45,8 @@ class Platform:
     database: MemoryStore = field(default_factory=MemoryStore)
     stops: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
-    async def scheduler(self) -> "Replica":
-        """Start a replica."""
+    async def scheduler(self, *, enabled: bool = True) -> "Replica":
+        """Start a replica; `enabled`: whether schedules fire."""
         bus = MemoryBus(self.broker)
         store = JobStore(self.database)
         await store.prepare()
@@ -64,7 +64,7 @@ class Platform:
             keep=timedelta(hours=1),
             replica="test",
         )
-        ticks = Ticks(dispatch=dispatch, store=store, clock=clock)
+        ticks = Ticks(dispatch=dispatch, store=store, clock=clock, enabled=enabled)
         due = DueJobs(
             store=store,
             catalogue=catalogue,

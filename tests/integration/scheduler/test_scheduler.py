@@ -177,6 +177,18 @@ async def test_tick_fires_once_between_three_replicas(platform: Platform) -> Non
     assert views[0].next_at is not None
 
 
+async def test_schedules_are_shown_and_do_not_fire_when_that_is_switched_off(platform: Platform) -> None:
+    """A job beside it that ends shows that the scheduler works."""
+    replica = await platform.scheduler(enabled=False)
+    executor = await platform.executor(ok)
+    await platform.deploy("tick", schedule=Schedule(every_seconds=1))
+    views = (await ask(platform, "schedules", ScheduleList(), ScheduleViews)).schedules
+    assert [(each.function, each.next_at) for each in views] == [("tick", None)]
+    await ended(platform, (await ask(platform, "submit", submission(), JobView)).id)
+    assert len(executor.runs) == 1
+    assert replica.ticks.fired == 0
+
+
 async def test_function_that_is_kept_warm_is_called_every_so_often(platform: Platform) -> None:
     await platform.scheduler()
     executor = await platform.executor(ok)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +114,8 @@ async def standing(
     tools: toolbox.Toolbox | None = None,
     runtime: ShellRuntime | None = None,
     platform: str = "",
+    uninstalled: Collection[str] = (),
+    seconds: Mapping[str, float] | None = None,
 ) -> AsyncGenerator[Stand]:
     """Run an executor's builds for the length of the block."""
     known = runtime or ShellRuntime()
@@ -134,6 +136,8 @@ async def standing(
                 max_mb=chosen.max_mb,
                 secrets=tools.secrets,
                 platform=platform,
+                uninstalled=uninstalled,
+                seconds=seconds or {},
             )
         )
         layers = Layers(store=store, folder=folder / "layers", tasks=tasks, platform=platform or layer_keys.this_platform())

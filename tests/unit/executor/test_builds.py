@@ -159,6 +159,18 @@ async def test_build_that_takes_too_long_is_ended_with_its_children(broker: Memo
     await eventually(lambda: not is_running(child))
 
 
+async def test_build_has_the_time_of_its_language(broker: MemoryBroker, tmp_path: Path) -> None:
+    async with standing(MemoryBus(broker), tmp_path / "one", seconds={"shell": 1}) as stand:
+        reply = await stand.build({"build.sh": "sleep 600", "handler.sh": "a"})
+    assert "took longer than 1 s" in reply.resolution.message
+
+
+async def test_nothing_is_installed_for_a_language_that_is_to_have_nothing(broker: MemoryBroker, tmp_path: Path) -> None:
+    async with standing(MemoryBus(broker), tmp_path / "one", uninstalled=("shell",)) as stand:
+        reply = await stand.build({"build.sh": "exit 1", "handler.sh": "a"})
+    assert (reply.resolution.state, reply.layer) == ("none", "")
+
+
 async def test_build_that_fills_the_disk_is_ended(broker: MemoryBroker, tmp_path: Path) -> None:
     script = "i=0; while true; do i=$((i+1)); head -c 500000 /dev/zero > file$i; sleep 0.05; done"
     async with standing(MemoryBus(broker), tmp_path / "one", bounds=Bounds(seconds=60, max_mb=1)) as stand:

@@ -110,3 +110,10 @@ async def test_wait_ends_when_the_version_appears(seen: Seen) -> None:
 
 async def test_wait_ends_without_when_its_time_is_up(seen: Seen) -> None:
     assert await seen.catalogue.wait_for(key("one"), 0.01) is None
+
+
+def test_workers_stay_as_long_as_their_language_s_do_unless_the_function_says_otherwise(seen: Seen) -> None:
+    seen.catalogue = Catalogue(clock=seen.clock, on_new=seen.new.append, on_gone=seen.gone.append, idle_seconds={"python": 7.0})
+    seen.put("usual")
+    seen.put("own", policy=Policy(worker_pool=WorkerPoolPolicy(idle_ttl_seconds=60)))
+    assert [known.terms.idle_seconds for known in seen.new] == [7.0, 60]

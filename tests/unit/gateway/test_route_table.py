@@ -168,3 +168,15 @@ def test_bare_name_means_the_first_runtime_that_has_the_version() -> None:
     assert first is not None
     assert second is not None
     assert (first.owner, second.owner) == ("python", "node2")
+
+
+def test_bare_name_means_the_runtime_that_comes_first_in_the_order_that_is_told() -> None:
+    table: Table[str] = Table(("php", "node"))
+    for key, runtime in (("p", "python"), ("n", "node"), ("h", "php")):
+        table.put(key, function_entry("x", runtime=runtime), {"default": runtime})
+    found = [table.names.find("x")]
+    table.remove("h")
+    found.append(table.names.find("x"))
+    table.remove("n")
+    found.append(table.names.find("x"))
+    assert [each and each.owner for each in found] == ["php", "node", "python"]

@@ -162,6 +162,7 @@ def test_meta_is_the_known_one_when_only_time_has_passed() -> None:
             functions_root="",
             conflicts=("/a",),
             problems=(Problem(path="x", message="y"),),
+            defaults=Policy(),
             now=NOON + timedelta(hours=1),
         )
 

@@ -29,6 +29,7 @@ from services.registry.source.found import FoundVersion
 from services.registry.vault import Vault
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DEFAULTS = Policy(timeout_ms=9000)
 RING = KeyRing.parse(KeyRing.generate())
 
 
@@ -89,6 +90,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.folder = Folder()
+        self.hot_reload = True
         self.store = MemoryStore()
         self.broker = MemoryBroker()
         self.bus = MemoryBus(self.broker)
@@ -110,6 +112,8 @@ class Stand:
             audit=audit,
             vault=self.vault,
             source=self.folder if folder else None,
+            defaults=DEFAULTS,
+            hot_reload=self.hot_reload,
             retry_seconds=0.01,
         )
         bus.on_state(lambda connected: deployments.bus_is_back() if connected else None)
@@ -404,3 +408,25 @@ async def test_everything_is_sealed_anew_when_a_registry_starts_with_a_new_key(s
     assert new.open(version.env_sealed, context="env:default/python/hello.py@default") == b'{"WORD":"x"}'
     async with stand.running(ring=new):
         assert (await stand.shown())["hello.py"].versions == (version,)
+
+
+async def test_changes_are_not_followed_without_hot_reload_until_it_is_told(stand: Stand) -> None:
+    stand.hot_reload = False
+    stand.folder.put("a.py", "1")
+    deployments, _ = stand.registry()
+    task = asyncio.create_task(deployments.run())
+    await eventually(stand.shows(a="1"))
+    deployments.complete.clear()
+    stand.folder.put("a.py", "2")
+    deployments.wake()
+    await eventually(deployments.complete.is_set)
+    assert await stand.shows(a="1")()
+    deployments.reload()
+    await eventually(stand.shows(a="2"))
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_catalogue_says_what_holds_where_no_config_does(stand: Stand) -> None:
+    async with stand.running():
+        assert (await stand.meta()).defaults == DEFAULTS

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from libs import settings
+from libs.messages.catalog import Policy
 from services.registry import main
-from services.registry.settings import RegistrySettings
+from services.registry.settings import RegistrySettings, defaults, pace
+from services.registry.source.watching import Pace
 
 
 def test_settings_need_nothing() -> None:
@@ -74,3 +76,44 @@ def test_main_names_the_key_ring_when_it_is_malformed(
     said = capsys.readouterr().err
     assert "FNBUS_SECRET_KEYS" in said
     assert "c2VjcmV0" not in said
+
+
+def test_settings_have_fastfns_names_for_defaults_and_watching(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert defaults(RegistrySettings()) == Policy()
+    assert pace(RegistrySettings()) == Pace()
+    for name, value in {
+        "FN_DEFAULT_TIMEOUT_MS": "9000",
+        "FN_DEFAULT_MAX_CONCURRENCY": "0",
+        "FN_DEFAULT_MAX_BODY_BYTES": "1000",
+        "FN_HOT_RELOAD": "0",
+        "FN_HOT_RELOAD_WATCHDOG": "0",
+        "FN_HOT_RELOAD_INTERVAL": "0.5",
+        "FN_HOT_RELOAD_DEBOUNCE_MS": "150",
+        "FN_RUNTIMES": "node, python,lua",
+    }.items():
+        monkeypatch.setenv(name, value)
+    chosen = RegistrySettings()
+    assert defaults(chosen) == Policy(timeout_ms=9000, max_concurrency=0, max_body_bytes=1000)
+    assert pace(chosen) == Pace(poll=True, poll_ms=500, quiet_ms=150)
+    assert chosen.hot_reload is False
+    assert chosen.runtimes == ("node", "python", "lua")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FN_DEFAULT_TIMEOUT_MS", "0"),
+        ("FN_DEFAULT_MAX_CONCURRENCY", "-1"),
+        ("FN_DEFAULT_MAX_BODY_BYTES", "0"),
+        ("FN_HOT_RELOAD", "perhaps"),
+        ("FN_HOT_RELOAD_INTERVAL", "0"),
+        ("FN_NAMESPACE_DEPTH", "6"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        settings.load(RegistrySettings)
+    assert name.removeprefix("FN_") in capsys.readouterr().err

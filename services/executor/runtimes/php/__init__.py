@@ -52,9 +52,10 @@ _SETTINGS = (
 class PhpRuntime:
     """PHP by php-cli, with the extensions that the machine's own configuration loads and nothing else of it."""
 
-    def __init__(self, program: Path | None = None) -> None:
-        """Use `program` as PHP, or the one on PATH when it is None."""
+    def __init__(self, program: Path | None = None, *, composer: Path | None = None) -> None:
+        """Use `program` as PHP and `composer` to install packages, or those on PATH when they are None."""
         self._chosen = program
+        self._composer = composer
         self._program: Path | None = None
         self._extensions: tuple[str, ...] = ()
         self._folder: Path | None = None
@@ -111,7 +112,7 @@ class PhpRuntime:
         relative = manifest.relative_to(code)
         if not _requires(manifest, str(relative)):
             return None
-        composer = shutil.which("composer")
+        composer = shutil.which(self._composer or "composer")
         if composer is None:
             raise errors.UnavailableError(f"{relative} needs composer, which is not on PATH: {_COMPOSER_HINT}")
         base = folder.relative_to(code)

@@ -92,15 +92,16 @@ def catalog(plane: Plane) -> Handler:
 
 def _heading(plane: Plane) -> dict[str, Any]:
     meta = plane.catalogue.meta
+    defaults = meta.defaults if meta else _DEFAULTS
     return {
         "config_loaded_at": millis(meta.generated_at) if meta else None,
         "defaults": {
-            "timeout_ms": _DEFAULTS.timeout_ms,
-            "max_concurrency": _DEFAULTS.max_concurrency,
-            "max_body_bytes": _DEFAULTS.max_body_bytes,
+            "timeout_ms": defaults.timeout_ms,
+            "max_concurrency": defaults.max_concurrency,
+            "max_body_bytes": defaults.max_body_bytes,
         },
         "functions_root": meta.functions_root if meta else "",
-        "runtime_order": list(RUNTIME_ORDER),
+        "runtime_order": list(plane.catalogue.runtime_order),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs import runtime_names
-from libs.messages.catalog import Problem
+from libs.messages.catalog import Policy, Problem
 from services.registry.source.config import parse_config, parse_manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.found import Discovery, FoundFunction
@@ -582,3 +582,20 @@ def test_runtime_that_another_distribution_brings_is_known_by_its_name(tmp_path:
         monkeypatch.undo()
         runtime_names.plugged_in.cache_clear()
     assert [(each.runtime, each.name) for each in found.functions] == [("shell", "x"), ("shell", "y")]
+
+
+def test_functions_of_languages_that_are_not_served_are_problems() -> None:
+    found = found_in("get.a.py", "get.b.php", "node/n/handler.js", "python/p/handler.py", options=Options(runtimes=("python",)))
+    assert [each.name for each in found.functions] == ["get.a.py", "p"]
+    assert messages(found) == [
+        "get.b.php: is not served: FNBUS_RUNTIMES does not name php",
+        "node/n: is not served: FNBUS_RUNTIMES does not name node",
+    ]
+
+
+def test_what_no_config_says_is_as_the_platform_says() -> None:
+    defaults = Policy(timeout_ms=9000, max_concurrency=3, max_body_bytes=77)
+    config: Content = {"max_concurrency": 5}
+    found = found_with({"get.a.py": None, "b/fn.config.json": config, "b/get.b.py": None}, options=Options(defaults=defaults))
+    policies = [each.versions[0].policy for each in found.functions]
+    assert [(each.timeout_ms, each.max_concurrency, each.max_body_bytes) for each in policies] == [(9000, 5, 77), (9000, 3, 77)]

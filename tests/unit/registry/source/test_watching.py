@@ -105,7 +105,9 @@ async def test_folder_is_polled_when_there_are_no_notices(root: Path) -> None:
     async def nothing_new() -> bool:
         return False
 
-    changes = cast("AsyncGenerator[frozenset[str]]", watching.watch(root, is_news=nothing_new, poll=True))
+    changes = cast(
+        "AsyncGenerator[frozenset[str]]", watching.watch(root, is_news=nothing_new, pace=watching.Pace(poll=True, poll_ms=100))
+    )
     async with aclosing(changes), asyncio.timeout(45):
         first = asyncio.ensure_future(anext(changes))
         at = 0
