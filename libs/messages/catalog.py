@@ -188,6 +188,8 @@ class VersionEntry:
     """Where the layer's files lie below the code's root: `node_modules`, `.deps`, `vendor` …"""
     resolution: Resolution = Resolution()
     interface: Interface = Interface()
+    sealed_for: str = ""
+    """Label under which its environment was sealed; empty: its own."""
 
 
 @record()
@@ -206,6 +208,36 @@ class RouteEntry:
 
 
 @record()
+class Pin:
+    """A label that was rolled back: it has another version than its source gives, until the source gives a new one."""
+
+    held: VersionEntry
+    """What the source gives for the label, held back."""
+    since: datetime
+    by: str = ""
+    """Who rolled it back."""
+
+
+@record()
+class Share:
+    """A part of an alias's calls."""
+
+    version: str
+    """Label of the version that gets them: one of the function's own, or of `FunctionEntry.kept`."""
+    weight: int = 100
+    """How many of them, beside the weights of the other shares."""
+
+
+@record()
+class Alias:
+    """A label that leads to versions: `/<name>@<alias>`. One named like a version's label says where its calls go."""
+
+    name: str
+    shares: tuple[Share, ...]
+    """More than one: each call goes to one of them by weight."""
+
+
+@record()
 class FunctionEntry:
     """A function as the other services see it."""
 
@@ -221,6 +253,25 @@ class FunctionEntry:
     """Only the routes that won: conflicts are in `CatalogMeta`."""
     file_route: bool = False
     """A single file that is a route (shown under `mapped_routes` only)."""
+    pins: tuple[Pin, ...] = ()
+    """Labels that were rolled back, sorted."""
+    aliases: tuple[Alias, ...] = ()
+    """Sorted by name."""
+    kept: tuple[VersionEntry, ...] = ()
+    """Versions that have no label of the source's and that aliases lead to; labelled by the start of their digest. Sorted."""
+
+    @property
+    def runnable(self) -> tuple[VersionEntry, ...]:
+        """All versions that may be called."""
+        return self.versions + self.kept if self.kept else self.versions
+
+    def alias(self, name: str) -> Alias | None:
+        """Return the alias of that name."""
+        return next((alias for alias in self.aliases if alias.name == name), None) if self.aliases else None
+
+    def version(self, label: str) -> VersionEntry | None:
+        """Return the version that has a label itself, whatever aliases say."""
+        return next((version for version in self.runnable if version.label == label), None)
 
 
 @record()

@@ -175,7 +175,8 @@ class Boot:
         if not sealed:
             return {}
         function = known.function
-        context = f"env:{function.namespace}/{function.runtime}/{function.name}@{known.version.label}"
+        label = known.version.sealed_for or known.version.label
+        context = f"env:{function.namespace}/{function.runtime}/{function.name}@{label}"
         opened = self._opened(sealed, context=context, what="environment")
         try:
             return orjson.loads(opened)

@@ -145,7 +145,7 @@ class Catalogue:
                 version=version,
                 terms=_terms(version.policy, usual),
             )
-            for version in function.versions
+            for version in function.runnable
         }
 
     def _add(self, known: Known) -> None:

@@ -23,7 +23,18 @@ from services.gateway import requests
 from services.gateway.actors import REQUEST_ID
 from services.gateway.answers import Refusal
 from services.gateway.connection import send_whole
-from services.gateway.dialects.fastfn import audit, executions, health, invoke, jobs, login, schedules, secrets, ui_state
+from services.gateway.dialects.fastfn import (
+    audit,
+    executions,
+    health,
+    invoke,
+    jobs,
+    login,
+    schedules,
+    secrets,
+    steering,
+    ui_state,
+)
 from services.gateway.dialects.fastfn.docs import Docs
 from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
@@ -73,6 +84,13 @@ def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Gu
         "/_fn/schedules": {"GET": schedules.listing(plane)},
         "/_fn/executions": {"GET": executions.listing(plane)},
         "/_fn/executions/{id}": {"GET": executions.one(plane)},
+        "/_fn/versions": {"GET": steering.listing(plane)},
+        "/_fn/rollback": {"POST": steering.rollback(plane), "DELETE": steering.unpin(plane)},
+        "/_fn/aliases": {
+            "GET": steering.aliases(plane),
+            "PUT": steering.set_alias(plane),
+            "DELETE": steering.remove_alias(plane),
+        },
         "/_fn/audit": {"GET": audit.listing(plane)},
         "/_fn/dead-letters": {"GET": jobs.dead_letters(plane)},
         "/_fn/invoke": {"POST": invoke.invoke(plane)},

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
@@ -13,6 +14,14 @@ from services.gateway.checks import Checks
 from services.gateway.cors import Sharing
 
 type AsgiHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+class Picker(Protocol):
+    """Chooses among versions; `split.Split` is one."""
+
+    def pick(self) -> "Callee":
+        """Return the version that gets the next call."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,8 @@ class Callee:
     """How pages of other origins may call it; None: not at all."""
     checks: Checks | None
     """What requests have to meet besides, when it declares schemas."""
+    split: "Picker | None" = None
+    """Who says for each call which version gets it, when an alias has several; None: it is always this one."""
 
 
 _UNPRINTABLE = re.compile(r"[^ -~]")

@@ -5,7 +5,7 @@ Losing the registry, or its database, changes nothing here: the last projection 
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from libs import errors
 from libs.bus import catalog, port
@@ -15,6 +15,7 @@ from services.gateway.admission import Gates
 from services.gateway.callee import Callee, bind
 from services.gateway.routing.index import RUNTIME_ORDER
 from services.gateway.routing.table import Table
+from services.gateway.split import with_aliases
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,22 @@ class Catalogue:
         self.changes = 0
         """Rises with each change, for what is made from the catalogue and kept."""
         self._max_body_bytes = max_body_bytes
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    async def until(self, check: Callable[[], bool], *, within: float) -> bool:
+        """Wait at most `within` seconds until functions are as `check` wants them; return whether they are."""
+        if check():
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((check, waiter))
+        try:
+            async with asyncio.timeout(within):
+                await waiter
+        except TimeoutError:
+            return check()
+        finally:
+            self._waiting = [each for each in self._waiting if each[1] is not waiter]
+        return True
 
     async def follow(self, bus: port.Bus) -> None:
         """Take over every change for ever."""
@@ -53,16 +70,22 @@ class Catalogue:
 
     def _take(self, key: str, function: FunctionEntry | None) -> None:
         self.changes += 1
+        self._put(key, function)
+        for check, waiter in self._waiting:
+            if not waiter.done() and check():
+                waiter.set_result(None)
+
+    def _put(self, key: str, function: FunctionEntry | None) -> None:
         if function is None:
             self.table.remove(key)
             self.gates.keep(key, ())
             return
-        self.gates.keep(key, {version.label for version in function.versions})
-        owners = {
+        self.gates.keep(key, {version.label for version in function.runnable})
+        callees = {
             version.label: bind(function, version, self.gates.gate(key, function, version), max_body_bytes=self._max_body_bytes)
-            for version in function.versions
+            for version in function.runnable
         }
-        self.table.put(key, function, owners)
+        self.table.put(key, function, with_aliases(function, callees))
 
     def _take_meta(self, meta: CatalogMeta | None) -> None:
         self.changes += 1

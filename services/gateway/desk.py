@@ -104,7 +104,10 @@ class Desk:
         if match.verdict is not Verdict.FOUND or match.target is None:
             raise _unmatched(match, exchange.headers)
         exchange.pattern = match.target.pattern
-        exchange.callee = callee = match.target.owner
+        callee = match.target.owner
+        if callee.split is not None:
+            callee = callee.split.pick()
+        exchange.callee = callee
         return callee, match.params
 
     def require_room(self, gate: Gate) -> None:

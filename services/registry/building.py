@@ -5,9 +5,10 @@ other code is put where executors find it, and they are asked. Until they have a
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from libs.messages.catalog import Bundle, FunctionEntry, Problem, Resolution, VersionEntry
-from services.registry import catalog, documents
+from services.registry import catalog, documents, steering
 from services.registry.catalog import NOTHING_BUILT, Built
 from services.registry.dependencies import Asker, Dependencies, Subject, may_need
 from services.registry.functions import digests
@@ -30,6 +31,8 @@ class Building:
         self._offered: set[str] = set()
         self._unproven: dict[Subject, Asker] | None = None
         """Layers of stored versions that executors have not confirmed yet; None: nobody has looked which there are."""
+        self._renewed: dict[Subject, Built] = {}
+        """What executors have made instead of such layers."""
 
     async def run(self, on_news: Callable[[], None]) -> None:
         """Ask executors for ever; call `on_news` when there is something to look at."""
@@ -53,7 +56,7 @@ class Building:
         Raises:
             errors.TemporaryError: the bus cannot be reached.
         """
-        before = {version.label: version for version in known.versions} if known else {}
+        before = steering.given(known)
         found: dict[str, Built] = {}
         for version in function.versions:
             label = version.found.label
@@ -81,10 +84,36 @@ class Building:
             if reply is None:
                 continue
             if reply.resolution.state == "ok" and reply.layer != version.layer:
+                self._renewed[subject] = Built(resolution=reply.resolution, layer=reply.layer, layer_mount=reply.layer_mount)
                 outdated.append(documents.id_of(entry))
             else:
                 self._unproven.pop(subject)
         return outdated
+
+    def doubt(self, entry: FunctionEntry) -> None:
+        """Have executors look whether the layers of a function's versions are still there: an old one was put to use again."""
+        if self._unproven is not None:
+            for _, version in _with_layers([entry]):
+                asker = Asker(namespace=entry.namespace, function=entry.name, version=version.label)
+                self._unproven[_subject(entry.runtime, version)] = asker
+
+    def renewed(self, entry: FunctionEntry) -> FunctionEntry:
+        """Return the entry with what executors have made anew for versions that its source does not give (pins, aliases)."""
+        pinned = {pin.held.label for pin in entry.pins}
+        if not self._renewed or not (pinned or entry.kept):
+            return entry
+
+        def version_now(version: VersionEntry) -> VersionEntry:
+            built = self._renewed.get(_subject(entry.runtime, version))
+            return (
+                version if built is None or built.layer == version.layer else catalog.with_built(entry.runtime, version, built)
+            )
+
+        return replace(
+            entry,
+            versions=tuple(version_now(each) if each.label in pinned else each for each in entry.versions),
+            kept=tuple(map(version_now, entry.kept)),
+        )
 
     async def settle(self, entries: Mapping[str, FunctionEntry]) -> None:
         """End a round: forget what it has not asked for, and take back code that is not wanted any more.
@@ -148,4 +177,4 @@ def _subject(runtime: str, version: VersionEntry) -> Subject:
 
 
 def _with_layers(entries: Iterable[FunctionEntry]) -> list[tuple[FunctionEntry, VersionEntry]]:
-    return [(entry, version) for entry in entries for version in entry.versions if version.layer]
+    return [(entry, version) for entry in entries for version in entry.runnable if version.layer]

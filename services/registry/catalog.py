@@ -13,6 +13,7 @@ import orjson
 from libs import errors
 from libs.messages import bundles
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, Resolution, VersionEntry
+from services.registry import steering
 from services.registry.documents import function_id
 from services.registry.sealing import Sealer
 from services.registry.source import interfaces
@@ -64,7 +65,8 @@ def compose(
 ) -> FunctionEntry:
     """Return the entry of a function as it was loaded; equal to `known` when nothing has changed.
 
-    A version that cannot run yet, or not at all, does not replace one that can: that one stays as it is.
+    A version that cannot run yet, or not at all, does not replace one that can: that one stays as it is. Pins and aliases
+    stay, as `steering` says.
 
     Args:
         function: what lies in the folder.
@@ -73,9 +75,9 @@ def compose(
         sealer: for environment values that are new.
         built: what was built for its versions, by label; nothing for those that are not named.
     """
-    before = {version.label: version for version in known.versions} if known else {}
+    before = steering.given(known)
     identity = loaded_id(namespace, function)
-    return FunctionEntry(
+    fresh = FunctionEntry(
         namespace=namespace,
         runtime=function.runtime,
         name=function.name,
@@ -95,6 +97,7 @@ def compose(
         routes=function.routes,
         file_route=function.file_route,
     )
+    return steering.steered(fresh, known)
 
 
 def differences(
@@ -183,6 +186,27 @@ def has_code(stored: VersionEntry | None, version: LoadedVersion) -> bool:
 def can_run(stored: VersionEntry | None) -> bool:
     """Return whether there is a version whose dependencies are there, or that needs none."""
     return stored is not None and stored.resolution.state not in UNBUILT
+
+
+def with_built(runtime: str, version: VersionEntry, built: Built) -> VersionEntry:
+    """Return a version with something else that was built for it: another digest, for a worker holds something else."""
+    return replace(
+        version,
+        layer=built.layer,
+        layer_mount=built.layer_mount,
+        resolution=built.resolution,
+        digest=bundles.version_digest(
+            bundle=version.bundle,
+            runtime=runtime,
+            entrypoint=version.entrypoint,
+            handler=version.handler,
+            handler_style=version.handler_style,
+            env_sealed=version.env_sealed,
+            limits=version.limits,
+            permissions=version.permissions,
+            layer=built.layer,
+        ),
+    )
 
 
 def _version(

@@ -17,7 +17,7 @@ from libs.clock import Clock
 from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR
 from libs.messages.catalog import Bundle, FunctionEntry, Policy, Problem
-from services.registry import catalog, documents, sealing
+from services.registry import catalog, documents, sealing, steering
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
@@ -100,6 +100,8 @@ class Deployments:
         self._entries: dict[str, FunctionEntry] = {}
         self._unknown: frozenset[str] = frozenset()
         self._applied: dict[str, tuple[LoadedFunction, FunctionEntry]] = {}
+        self._adopted: set[str] = set()
+        """Ids of functions that are still to be projected."""
         self._herald = Herald(metrics)
         self._reading = asyncio.Semaphore(_READING)
         self._progress = Progress()
@@ -131,6 +133,20 @@ class Deployments:
         """Read the folder as it is now, whether its changes are followed or not."""
         self._stale = True
         self.wake()
+
+    def adopt(self, entry: FunctionEntry) -> None:
+        """Take over a function that was written elsewhere in this process, and have it projected at once.
+
+        Whatever of it is older than what this process knows already is left alone.
+        """
+        identity = documents.id_of(entry)
+        known = self._entries.get(identity)
+        if known is None or known.revision < entry.revision:
+            self._entries[identity] = entry
+        if self._building is not None:
+            self._building.doubt(entry)
+        self._adopted.add(identity)
+        self.wake(full=False)
 
     def bus_is_back(self) -> None:
         """The server may have come back without its state: look at everything."""
@@ -179,6 +195,7 @@ class Deployments:
         self._progress = now.progress
         if full:
             await self._projection.read()  # before the store: see `projection`
+            self._projection.doubt_some()
             await self._functions.ensure()
             contents = await self._functions.read_all(self._entries)
             self._entries, self._unknown = dict(contents.entries), contents.unknown
@@ -258,6 +275,8 @@ class Deployments:
         if self._building is not None:
             built = await self._building.of(function, namespace=namespace, known=known, code=code)
         entry = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer, built=built)
+        if self._building is not None:
+            entry = self._building.renewed(entry)
         if self._vault is not None:
             entry = sealing.renewed(entry, secrets=self._vault.of(namespace), sealer=self._sealer)
         faults = [fault for version in function.versions if (fault := build_fault(version, built)) is not None]
@@ -270,7 +289,8 @@ class Deployments:
             return True
         named = digests([entry])
         try:
-            written = await self._functions.write(entry, {digest: each for digest, each in code.items() if digest in named})
+            needed = {digest: each for digest, each in code.items() if digest in named}
+            written = await self._functions.write(entry, needed, by=FOLDER_ACTOR.principal)
         except errors.ConflictError:
             await self._reread(identity)
             return False
@@ -290,7 +310,7 @@ class Deployments:
         Raises:
             errors.TemporaryError: a file changed or went since the folder was loaded.
         """
-        stored = {version.label: version for version in known.versions} if known else {}
+        stored = steering.given(known)
         missing: dict[str, Bundle] = {}
         for version in function.versions:
             is_stored = catalog.has_code(stored.get(version.found.label), version)
@@ -326,9 +346,10 @@ class Deployments:
             self._entries[identity] = entry
 
     async def _project(self, now: Round, *, full: bool) -> None:
-        await self._projection.show(
-            list(self._entries.values()) if full else now.deployed, code=now.code, progress=now.progress
-        )
+        adopted, self._adopted = self._adopted, set()
+        changed = {documents.id_of(entry) for entry in now.deployed} | adopted
+        shown = self._entries.values() if full else [self._entries[each] for each in changed if each in self._entries]
+        await self._projection.show(list(shown), code=now.code, progress=now.progress)
         if full:
             await self._projection.hide_all_but(
                 {documents.key_of_id(identity) for identity in (*self._entries, *self._unknown)}
@@ -344,4 +365,4 @@ class Deployments:
 
 
 def _names_secrets(entry: FunctionEntry) -> bool:
-    return any(version.secret_names or version.secret_env for version in entry.versions)
+    return any(version.secret_names or version.secret_env for version in steering.all_versions(entry))

@@ -15,7 +15,15 @@ def summary(entry: FunctionEntry | None) -> dict[str, Any]:
     """Return what identifies the state of a function; empty for one that is not there."""
     if entry is None:
         return {}
-    return {"revision": entry.revision, "versions": {version.label: version.digest for version in entry.versions}}
+    found: dict[str, Any] = {
+        "revision": entry.revision,
+        "versions": {version.label: version.digest for version in entry.versions},
+    }
+    if entry.pins:
+        found["held"] = {pin.held.label: pin.held.digest for pin in entry.pins}
+    if entry.aliases:
+        found["aliases"] = {alias.name: {share.version: share.weight for share in alias.shares} for alias in entry.aliases}
+    return found
 
 
 def changed(before: FunctionEntry | None, after: FunctionEntry | None) -> tuple[str, ...]:
@@ -27,6 +35,9 @@ def changed(before: FunctionEntry | None, after: FunctionEntry | None) -> tuple[
         names.add("routes")
     if before.source != after.source:
         names.add("source")
+    old_aliases, new_aliases = ({alias.name: alias for alias in entry.aliases} for entry in (before, after))
+    every = old_aliases.keys() | new_aliases.keys()
+    names |= {f"aliases.{name}" for name in every if old_aliases.get(name) != new_aliases.get(name)}
     old, new = _by_label(before), _by_label(after)
     for label in old.keys() | new.keys():
         names |= _of_version(label, old.get(label), new.get(label))

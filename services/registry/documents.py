@@ -14,13 +14,14 @@ from libs.storage.port import Collection, Document, Index
 FUNCTIONS = Collection("functions", (Index(("source",)),))
 """What a function is now: `_id` is `<namespace>/<runtime>/<name>`."""
 VERSIONS = Collection("versions", (Index(("function",)),))
-"""Every version that was deployed and is still kept, by digest; never changed."""
+"""Every version that was deployed and is still kept; `_id` is `<function's id>@<digest>`. Only its stamp is ever changed."""
 BUNDLES = Collection("bundles")
 """Code, by digest; never changed."""
 CATALOG = Collection("catalog")
-"""One document, `meta`: what concerns all functions."""
+"""Two documents: `meta`, what concerns all functions, and `form`, how all of this is stored (`migrations`)."""
 
 META_ID = "meta"
+FORM_ID = "form"
 
 PART_BYTES = 8 * 1024 * 1024
 """Bytes of code in one document: MongoDB's take 16 MiB at most."""
@@ -60,16 +61,33 @@ def to_entry(document: Document) -> FunctionEntry:
     return replace(codec.decode(FunctionEntry, document["entry"]), revision=document["revision"])
 
 
-def from_version(function: str, version: VersionEntry, now: datetime) -> Document:
-    """Return the document of a version of the function with that id."""
+def version_id(function: str, digest: str) -> str:
+    """Return the `_id` of a version of the function with that id: equal code of two functions is two versions."""
+    return f"{function}@{digest}"
+
+
+def from_version(function: str, version: VersionEntry, now: datetime, *, by: str) -> Document:
+    """Return the document of a version of the function with that id, deployed by whom `by` says."""
     return {
-        "_id": version.digest,
+        "_id": version_id(function, version.digest),
         "function": function,
+        "digest": version.digest,
         "label": version.label,
         "bundle": version.bundle,
+        "deployed_at": now,
+        "by": by,
         "created_at": now,
         "version": codec.encode(version),
     }
+
+
+def to_version(document: Document) -> VersionEntry:
+    """Return the version that a document holds.
+
+    Raises:
+        codec.MalformedMessageError: the document was written by a newer registry, or by something else.
+    """
+    return codec.decode(VersionEntry, document["version"])
 
 
 def from_bundle(digest: str, bundle: Bundle, now: datetime) -> list[Document]:

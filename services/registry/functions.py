@@ -12,7 +12,7 @@ from libs.clock import Clock
 from libs.messages import codec
 from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry
 from libs.storage.port import Collection, Document, DuplicateKeyError, RevisionConflictError, Store, Where
-from services.registry import documents
+from services.registry import catalog, documents, steering
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +68,13 @@ class Functions:
         document = await self._store.get(documents.FUNCTIONS, identity)
         return None if document is None else _readable(document)
 
-    async def write(self, entry: FunctionEntry, bundles: Mapping[str, Bundle]) -> FunctionEntry:
+    async def write(self, entry: FunctionEntry, bundles: Mapping[str, Bundle], *, by: str = "") -> FunctionEntry:
         """Store a function with its versions; return the entry as stored.
 
         Args:
             entry: its revision is the one that was read, 0 for a new function.
             bundles: code that may not be stored yet, by digest.
+            by: who deploys it.
 
         Raises:
             DuplicateKeyError: there is such a function already.
@@ -83,8 +84,9 @@ class Functions:
         for digest, bundle in bundles.items():
             for document in documents.from_bundle(digest, bundle, now):
                 await self._keep(documents.BUNDLES, document)
-        for version in entry.versions:
-            await self._keep(documents.VERSIONS, documents.from_version(documents.id_of(entry), version, now))
+        for version in steering.all_versions(entry):
+            if catalog.can_run(version):  # one that cannot run is nothing to come back to
+                await self._keep(documents.VERSIONS, documents.from_version(documents.id_of(entry), version, now, by=by))
         document = documents.from_entry(entry)
         if entry.revision:
             revision = await self._store.replace(documents.FUNCTIONS, document, revision=entry.revision)
@@ -105,6 +107,11 @@ class Functions:
         if await self._store.get(documents.FUNCTIONS, identity) is not None:
             raise RevisionConflictError(f"{identity} was changed since it was read")
         return False
+
+    async def versions(self, function: str) -> list[Document]:
+        """Return the documents of all kept versions of a function, the latest used first."""
+        found = await self._store.find(documents.VERSIONS, [Where("function", "==", function)], limit=_PAGE)
+        return sorted(found, key=lambda each: each["created_at"], reverse=True)
 
     async def bundle(self, digest: str) -> Bundle | None:
         """Return code by its digest, or None when it is not stored."""
@@ -167,4 +174,4 @@ def _readable(document: Document) -> FunctionEntry | None:
 
 def digests(entries: Iterable[FunctionEntry]) -> set[str]:
     """Return the digests of the bundles that the entries need."""
-    return {version.bundle for entry in entries for version in entry.versions}
+    return {version.bundle for entry in entries for version in steering.all_versions(entry)}

@@ -23,9 +23,11 @@ from services.registry.functions import Functions
 from services.registry.handlers import Handlers
 from services.registry.history import EXECUTIONS, History
 from services.registry.metrics import Metrics
+from services.registry.migrations.runner import Migrations
 from services.registry.projection import Projection
 from services.registry.pruning import Pruning
 from services.registry.readiness import Readiness
+from services.registry.releases import Releases
 from services.registry.retention import Retention
 from services.registry.sealing import Sealer
 from services.registry.settings import RegistrySettings, defaults, pace
@@ -59,6 +61,7 @@ async def build(chosen: RegistrySettings, sealer: Sealer, service: Service) -> N
     service.stack.push_async_callback(bus.close)
     store = await _store(chosen)
     service.stack.push_async_callback(store.close)
+    await _migrate(store)
     await start(service, bus=bus, store=store, sealer=sealer, chosen=chosen, metrics=metrics, readiness=readiness)
 
 
@@ -100,8 +103,7 @@ async def start(
 
     bus.on_state(on_state)
     readiness.watch(bus=bus, store=store, deployments=deployments)
-    replica = f"{socket.gethostname()}-{os.getpid()}"
-    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=replica)
+    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=_replica())
     history_retention = Retention(
         store=store,
         clock=clock,
@@ -133,6 +135,7 @@ async def start(
     service.stack.push_async_callback(_end, loops)
     server = rpc.Server(bus, "registry", service.tasks)
     service.stack.push_async_callback(server.stop)
+    await Releases(functions=functions, audit=audit, clock=clock, on_written=deployments.adopt).serve(server)
     await Handlers(bus=bus, store=store, audit=audit).serve(server)
     await vault.serve(server)
 
@@ -161,6 +164,23 @@ async def _store(chosen: RegistrySettings) -> Store:
                 log.warning("the store cannot be opened yet: %s", error, extra={"action": "store_gone"})
             told = True
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _migrate(store: Store) -> None:
+    """Bring the store to the present form, as soon as it can be reached; before that nothing else touches it."""
+    migrations = Migrations(store=store, clock=SystemClock(), replica=_replica())
+    while True:
+        try:
+            await migrations.run()
+        except errors.TemporaryError as error:
+            log.warning("the store's form cannot be looked at yet: %s", error, extra={"action": "migration_waits"})
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def _replica() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 async def _open(chosen: RegistrySettings) -> Store:

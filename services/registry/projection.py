@@ -31,6 +31,8 @@ _READ_SECONDS = 60.0
 _TRIES = 5
 _READING = 16
 """Bundles that are read back from the store at the same time: each may be large."""
+_DOUBTED = 200
+"""Bundles that each full look at everything asks for, however many there are."""
 
 
 def key_of(entry: FunctionEntry) -> str:
@@ -57,6 +59,8 @@ class Projection:
         self._keys: dict[str, port.Entry] = {}
         self._encoded: dict[str, tuple[FunctionEntry, bytes]] = {}
         self._objects_there: set[str] = set()
+        self._proven: list[str] = []
+        """What is still to be doubted of them."""
 
     async def read(self) -> None:
         """Read the whole bucket as it is now; bucket and object store are made where they are missing.
@@ -85,6 +89,12 @@ class Projection:
     def distrust(self) -> None:
         """Forget which bundles are known to be there; the next write asks for each again."""
         self._objects_there.clear()
+
+    def doubt_some(self) -> None:
+        """Forget some of the bundles that are known to be there, others each time: the next write asks for these again."""
+        self._proven = self._proven or list(self._objects_there)
+        some, self._proven = self._proven[:_DOUBTED], self._proven[_DOUBTED:]
+        self._objects_there.difference_update(some)
 
     async def offer(self, digest: str, bundle: Bundle) -> None:
         """Have code in the object store that no entry names yet, for executors to build what it needs.

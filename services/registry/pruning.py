@@ -14,7 +14,7 @@ from libs.bus import port
 from libs.clock import Clock
 from libs.messages import subjects
 from libs.storage.port import Document, Store, Where
-from services.registry import documents
+from services.registry import documents, steering
 from services.registry.functions import Functions, digests
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,11 @@ class Pruning:
         if contents.unknown:
             return 0  # a newer registry's functions may need what this one does not know of
         versions = await self._versions()
-        used = {version.digest for entry in contents.entries.values() for version in entry.versions}
+        used = {
+            documents.version_id(identity, version.digest)
+            for identity, entry in contents.entries.items()
+            for version in steering.all_versions(entry)
+        }
         unneeded = self._unneeded(versions, used=used, functions=contents.entries.keys())
         gone = {document["_id"] for document in unneeded}
         bundles = digests(contents.entries.values()) | {each["bundle"] for each in versions if each["_id"] not in gone}

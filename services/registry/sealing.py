@@ -46,6 +46,11 @@ def secret_context(*, namespace: str, key: str) -> str:
     return f"secret:{namespace}/{key}"
 
 
+def env_context(entry: FunctionEntry, version: VersionEntry) -> str:
+    """Return what the environment of a version is sealed for."""
+    return f"env:{entry.namespace}/{entry.runtime}/{entry.name}@{version.sealed_for or version.label}"
+
+
 def renewed(entry: FunctionEntry, *, secrets: Mapping[str, bytes], sealer: Sealer) -> FunctionEntry:
     """Return the entry with the secrets as they are now, and all that is sealed under the key that seals now.
 
@@ -54,8 +59,15 @@ def renewed(entry: FunctionEntry, *, secrets: Mapping[str, bytes], sealer: Seale
         secrets: all of its namespace, sealed, by name.
         sealer: knows the keys.
     """
+
+    def now(version: VersionEntry) -> VersionEntry:
+        return _version(entry, version, secrets=secrets, sealer=sealer)
+
     return replace(
-        entry, versions=tuple(_version(entry, version, secrets=secrets, sealer=sealer) for version in entry.versions)
+        entry,
+        versions=tuple(map(now, entry.versions)),
+        kept=tuple(map(now, entry.kept)),
+        pins=tuple(replace(pin, held=now(pin.held)) for pin in entry.pins),
     )
 
 
@@ -74,7 +86,7 @@ def _version(entry: FunctionEntry, version: VersionEntry, *, secrets: Mapping[st
     wanted = {name: secrets[name] for name in sorted({*version.secret_names, *version.secret_env}) if name in secrets}
     env = version.env_sealed
     if env:
-        context = f"env:{entry.namespace}/{entry.runtime}/{entry.name}@{version.label}"
+        context = env_context(entry, version)
         env = resealed(env, context=context, sealer=sealer)
     if not (wanted or version.secrets or version.secret_env) and env == version.env_sealed:
         return version

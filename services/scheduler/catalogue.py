@@ -34,9 +34,8 @@ class Catalogue:
         """Return the function and the version that a request names, or None."""
         key = subjects.catalog_key(namespace=request.namespace, runtime=request.runtime, function=request.function)
         function = self._entries.get(key)
-        if function is None:
-            return None
-        return next(((function, version) for version in function.versions if version.label == request.version), None)
+        version = function.version(request.version) if function else None
+        return None if function is None or version is None else (function, version)
 
     async def wait_for(self, request: JobRequest, *, within: float) -> tuple[FunctionEntry, VersionEntry] | None:
         """As `version`, waiting a moment for a function that the asker may have heard of first."""

@@ -52,7 +52,15 @@ class NameIndex[T]:
             function, owners = self._functions[key]
             owner = owners.get(version)
             if owner is not None and runtime in ("", function.runtime):
-                return Named(function, next(each for each in function.versions if each.label == version), owner)
+                return Named(function, _version(function, version), owner)
+        return None
+
+    def function(self, name: str, *, runtime: str = "") -> FunctionEntry | None:
+        """Return the function of that name, first by runtime order, whatever its versions; None when there is none."""
+        for key in self._keys.get(name, ()):
+            function, _ = self._functions[key]
+            if runtime in ("", function.runtime):
+                return function
         return None
 
     def functions(self) -> list[FunctionEntry]:
@@ -65,3 +73,13 @@ class NameIndex[T]:
     def __len__(self) -> int:
         """Return how many functions there are."""
         return len(self._functions)
+
+
+def _version(function: FunctionEntry, label: str) -> VersionEntry:
+    """Return the version that has a label, or the first that the alias of that name leads to."""
+    version = function.version(label)
+    if version is None:
+        alias = function.alias(label)
+        found = (function.version(share.version) for share in alias.shares) if alias else ()
+        version = next(each for each in found if each is not None)
+    return version

@@ -80,7 +80,9 @@ class BuildingStand(Stand):
         super().__init__()
         self.executors = Executors(MemoryBus(self.broker))
 
-    def registry(self, *, folder: bool = True, ring: KeyRing = RING) -> tuple[Deployments, Metrics]:
+    def registry(
+        self, *, folder: bool = True, ring: KeyRing = RING, reconcile_seconds: float = 30.0
+    ) -> tuple[Deployments, Metrics]:
         metrics, clock = Metrics(), ManualClock(NOON)
         functions = Functions(store=self.store, clock=clock)
         bus = MemoryBus(self.broker)
@@ -96,6 +98,7 @@ class BuildingStand(Stand):
             building=Building(
                 dependencies=Dependencies(bus=bus, retry_seconds=0.01, longest_pause=0.05), projection=projection
             ),
+            reconcile_seconds=reconcile_seconds,
             retry_seconds=0.01,
         )
         bus.on_state(lambda connected: deployments.bus_is_back() if connected else None)

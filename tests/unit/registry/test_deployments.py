@@ -18,6 +18,7 @@ from libs.messages.secrets import RemoveSecret, SetSecret
 from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.testing.wait import eventually
+from services.registry import steering
 from services.registry.audit import Audit
 from services.registry.deployments import Deployments
 from services.registry.functions import Functions
@@ -95,7 +96,9 @@ class Stand:
         self.broker = MemoryBroker()
         self.bus = MemoryBus(self.broker)
 
-    def registry(self, *, folder: bool = True, ring: KeyRing = RING) -> tuple[Deployments, Metrics]:
+    def registry(
+        self, *, folder: bool = True, ring: KeyRing = RING, reconcile_seconds: float = 30.0
+    ) -> tuple[Deployments, Metrics]:
         metrics, clock = Metrics(), ManualClock(NOON)
         audit = Audit(store=self.store, clock=clock)
         self.vault = Vault(
@@ -114,15 +117,18 @@ class Stand:
             source=self.folder if folder else None,
             defaults=DEFAULTS,
             hot_reload=self.hot_reload,
+            reconcile_seconds=reconcile_seconds,
             retry_seconds=0.01,
         )
         bus.on_state(lambda connected: deployments.bus_is_back() if connected else None)
         return deployments, metrics
 
     @asynccontextmanager
-    async def running(self, *, folder: bool = True, ring: KeyRing = RING) -> AsyncGenerator[Metrics]:
+    async def running(
+        self, *, folder: bool = True, ring: KeyRing = RING, reconcile_seconds: float = 30.0
+    ) -> AsyncGenerator[Metrics]:
         """Run a registry; its first round is complete when the block begins."""
-        deployments, metrics = self.registry(folder=folder, ring=ring)
+        deployments, metrics = self.registry(folder=folder, ring=ring, reconcile_seconds=reconcile_seconds)
         task = asyncio.create_task(deployments.run())
         try:
             await eventually(deployments.complete.is_set)
@@ -287,6 +293,53 @@ async def test_deployments_mend_keys_that_are_stale_missing_or_different(stand: 
 
     async with stand.running():
         await stand.shows(a="a", b="b", c="c")()
+
+
+async def test_deployments_mend_on_their_timer_what_was_damaged_by_hand(stand: Stand) -> None:
+    for name in ("a", "b"):
+        stand.folder.put(f"{name}.py", name)
+    bucket = await stand.bus.bucket(subjects.CATALOG_BUCKET)
+    objects = await stand.bus.objects(subjects.BUNDLE_STORE)
+    async with stand.running(reconcile_seconds=0.05):
+        shown = await stand.shown()
+
+        await bucket.delete(subjects.catalog_key(namespace="default", runtime="python", function="a.py"))
+        await bucket.put(subjects.catalog_key(namespace="default", runtime="python", function="b.py"), b"garbage")
+        await objects.delete(shown["a.py"].versions[0].bundle)
+
+        async def mended() -> bool:
+            try:
+                return await stand.shows(a="a", b="b")()
+            except (errors.NotFoundError, codec.MalformedMessageError):
+                return False
+
+        await eventually(mended)
+
+
+async def test_deployments_keep_a_rollback_over_restarts_and_scans(stand: Stand) -> None:
+    stand.folder.put("hello.py", "one")
+    async with stand.running():
+        one = (await stand.shown())["hello.py"].versions[0]
+        stand.folder.put("hello.py", "two")
+        await eventually(stand.shows(hello="two"))
+    functions = Functions(store=stand.store, clock=ManualClock(NOON))
+    entry = await functions.read("default/python/hello.py")
+    assert entry is not None
+    await functions.write(steering.rolled_back(entry, "default", one, now=NOON, by="ada"), {})
+
+    for _ in range(2):
+        async with stand.running() as metrics:
+            await stand.shows(hello="one")()
+            stand.folder.touch()
+            stand.folder.put("other.py", "x")
+            await eventually(stand.shows(hello="one", other="x"))
+            stand.folder.remove("other.py")
+            await eventually(stand.shows(hello="one"))
+            assert not metrics.collector.get_sample_value("fnbus_registry_deployments_total", {"change": "changed"})
+
+    async with stand.running():
+        stand.folder.put("hello.py", "three")
+        await eventually(stand.shows(hello="three"))
 
 
 async def test_deployments_go_on_when_the_store_comes_back(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:

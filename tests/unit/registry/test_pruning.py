@@ -54,7 +54,7 @@ class Stand:
         return written
 
     async def versions(self) -> set[str]:
-        return {document["_id"] for document in await self.store.find(documents.VERSIONS)}
+        return {document["digest"] for document in await self.store.find(documents.VERSIONS)}
 
     async def has(self, text: str) -> bool:
         """Return whether code is both in the store and in the object store."""

@@ -34,10 +34,11 @@ def resolve(table: Table[Callee], wanted: Submission, *, without_route: bool = F
         Refusal: 404 for an unknown target, 405 for a method that it does not take, 400 for missing parameters or
             what its schemas refuse, 413.
     """
-    callee = _callee(table, wanted)
+    owner = _callee(table, wanted)
+    callee = owner if owner.split is None else owner.split.pick()
     if len(wanted.body) > callee.max_body_bytes:
         raise Refusal(413, "payload too large")
-    routes = _routes(callee, wanted, without_route=without_route)
+    routes = _routes(owner, wanted, without_route=without_route)
     if wanted.route:
         ways = [way for route in routes if (way := _given(route, wanted.route, wanted.params)) is not None]
     else:
@@ -69,7 +70,7 @@ def _callee(table: Table[Callee], wanted: Submission) -> Callee:
 
 
 def _routes(callee: Callee, wanted: Submission, *, without_route: bool) -> Sequence[RouteEntry]:
-    label = callee.version.label
+    label = wanted.version
     routes = [route for route in callee.function.routes if route.version == label]
     if routes:
         return routes
