@@ -12,8 +12,11 @@ type Network = IPv4Network | IPv6Network
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_PRIVATE = frozenset({"x-fn-admin-token"})
-"""Headers that are meant for the gateway and never reach a function."""
+SESSION_COOKIE = "fastfn_session"
+"""Name of the cookie that holds the token of a login to the control plane."""
+_TOKEN = "x-fn-admin-token"  # noqa: S105  a header's name
+_PRIVATE = frozenset({_TOKEN, "cookie"})
+"""Headers that are meant for the gateway, or may hold what is, and so never reaches a function."""
 
 
 def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> Headers:
@@ -37,7 +40,28 @@ def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> Headers:
 
 def public(headers: Headers) -> Headers:
     """Return the headers without those that no function may see."""
-    return headers if _PRIVATE.isdisjoint(headers) else {name: headers[name] for name in headers if name not in _PRIVATE}
+    if _PRIVATE.isdisjoint(headers):
+        return headers
+    shown = {name: value for name, value in headers.items() if name != _TOKEN}
+    if any(SESSION_COOKIE in each for each in _all(headers, "cookie")):
+        kept = [pair for each in _all(headers, "cookie") for pair in each.split(";") if not _is_session(pair)]
+        shown["cookie"] = ";".join(kept).strip()
+        if not shown["cookie"]:
+            del shown["cookie"]
+    return shown
+
+
+def session_token(headers: Headers) -> str:
+    """Return what the session's cookie holds; empty when there is none."""
+    for each in _all(headers, "cookie"):
+        for pair in each.split(";"):
+            if _is_session(pair):
+                return pair.partition("=")[2].strip().strip('"')
+    return ""
+
+
+def _is_session(pair: str) -> bool:
+    return pair.partition("=")[0].strip() == SESSION_COOKIE
 
 
 def first(headers: Headers, name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.gateway import requests
 from services.gateway.answers import Refusal
 from services.gateway.guard import rules
 from services.gateway.guard.flags import Flags
@@ -15,8 +16,6 @@ from services.gateway.requests import Headers, Origin
 
 CALLER = "fnbus.caller"
 """Key of an ASGI scope: who sent the request, a `Caller`."""
-COOKIE = "fastfn_session"
-"""Name of the cookie that holds a session's token."""
 NOBODY = Caller(address="")
 """Who sent a request that no guard has seen."""
 
@@ -74,7 +73,7 @@ class Guard:
         if area is Area.OPEN:
             return Caller(address=self._origin.client_ip(peer, headers), local=self._is_local(peer, headers))
         flags = self._set if area is Area.SWITCHES else self._flags()
-        token = session_token(headers) if flags.login_enabled or flags.login_api_enabled else ""
+        token = requests.session_token(headers) if flags.login_enabled or flags.login_api_enabled else ""
         caller = self._caller(peer, headers, await self._user_of(token) if token else "")
         rules.enter(area, path, flags, caller)
         if area in (Area.MANAGE, Area.SWITCHES) and not caller.token:
@@ -115,16 +114,6 @@ def caller_of(scope: Mapping[str, Any]) -> Caller:
     """Return who sent the request that an ASGI scope is of."""
     caller: Caller = scope.get(CALLER, NOBODY)
     return caller
-
-
-def session_token(headers: Headers) -> str:
-    """Return what the session's cookie holds; empty when there is none."""
-    cookies = headers.get("cookie", "")
-    for pair in (cookies if isinstance(cookies, str) else ";".join(cookies)).split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == COOKIE:
-            return value.strip('"')
-    return ""
 
 
 def _limit(rate: Rate, address: str, text: str) -> None:

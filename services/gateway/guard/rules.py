@@ -6,7 +6,7 @@ refused unless it shows that it was meant (contract, decision 2), and loopback c
 name of its own: a page whose name was made to lead to 127.0.0.1 asks under that name.
 """
 
-from collections.abc import Collection
+import functools
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -142,7 +142,8 @@ def is_from_elsewhere(headers: Headers) -> bool:
     return not isinstance(source, str) or urlsplit(source).netloc.lower() != requests.first(headers, "host").lower()
 
 
-def is_own_name(host: str, names: Collection[str]) -> bool:
+@functools.lru_cache(maxsize=256)
+def is_own_name(host: str, names: frozenset[str]) -> bool:
     """Return whether a request was sent to this machine by an address or a name of its own.
 
     Args:

@@ -12,6 +12,7 @@ from libs.messages.calls import FailureCode, ReplyKind
 from libs.testing.fakes import answer
 from services.gateway import answers, requests
 from services.gateway.outcomes import Outcome, Trouble
+from services.gateway.requests import Headers
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -23,6 +24,23 @@ def test_headers_keep_repeated_ones_and_bytes_that_are_not_utf8() -> None:
 
 def test_public_headers_are_without_the_admin_token() -> None:
     assert requests.public({"x-fn-admin-token": "s", "a": "1"}) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("cookie", "shown"),
+    [
+        ("sid=1; theme=dark", {"cookie": "sid=1; theme=dark"}),
+        ("fastfn_session=secret", {}),
+        ("sid=1; fastfn_session=secret; theme=dark", {"cookie": "sid=1; theme=dark"}),
+        (["sid=1", "fastfn_session=secret"], {"cookie": "sid=1"}),
+        (" fastfn_session = secret ; sid=1", {"cookie": "sid=1"}),
+        ("my_fastfn_session=mine", {"cookie": "my_fastfn_session=mine"}),
+    ],
+)
+def test_functions_never_see_the_session_of_the_control_plane(cookie: str | list[str], shown: Headers) -> None:
+    headers: Headers = {"cookie": cookie, "a": "1"}
+    assert requests.public(headers) == {"a": "1"} | shown
+    assert headers["cookie"] == cookie
 
 
 def test_query_knows_flags_repeats_and_encoded_text() -> None:

@@ -13,7 +13,7 @@ from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, read_object
 from services.gateway.guard.board import Board
 from services.gateway.guard.credentials import Verifier
-from services.gateway.guard.gate import COOKIE, caller_of, session_token
+from services.gateway.guard.gate import caller_of
 from services.gateway.guard.rates import Rate
 from services.gateway.requests import Origin
 
@@ -40,7 +40,7 @@ class Logins:
         scope = request.scope
         secure = self.origin.scheme(scope["client"], requests.headers_of(scope["headers"]), scope["scheme"]) == "https"
         age = self.seconds if token else 0
-        return f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{'; Secure' if secure else ''}"
+        return f"{requests.SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{'; Secure' if secure else ''}"
 
 
 def login(logins: Logins) -> Handler:
@@ -78,7 +78,7 @@ def logout(logins: Logins) -> Handler:
     """Return the endpoint that ends a session, at every gateway."""
 
     async def endpoint(request: Request) -> Response:
-        token = session_token(requests.headers_of(request.scope["headers"]))
+        token = requests.session_token(requests.headers_of(request.scope["headers"]))
         if token:
             await logins.board.end(token)
         headers = {"set-cookie": logins.cookie(request, ""), "cache-control": "no-store"}
