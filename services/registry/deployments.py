@@ -240,6 +240,7 @@ class Deployments:
         now.progress.expect("stored", len(todo.deploy))
         await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now), limit=_AT_ONCE)
         await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
+        now.faults += sealing.unmet(self._entries.values())
         if self._building is not None:
             await self._building.settle(self._entries)
 

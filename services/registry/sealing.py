@@ -6,13 +6,13 @@ comes from: the folder, a rollback, an alias. What is up to date already comes o
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
 from libs import errors
 from libs.messages import bundles
-from libs.messages.catalog import FunctionEntry, VersionEntry
+from libs.messages.catalog import FunctionEntry, Problem, VersionEntry
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,17 @@ def renewed(entry: FunctionEntry, *, secrets: Mapping[str, bytes], sealer: Seale
         kept=tuple(map(now, entry.kept)),
         pins=tuple(replace(pin, held=now(pin.held)) for pin in entry.pins),
     )
+
+
+def unmet(entries: Iterable[FunctionEntry]) -> list[Problem]:
+    """Return which functions ask for a secret that there is not."""
+    return [
+        Problem(path=entry.name, message=f"asks for the secret {name}, which is not set")
+        for entry in entries
+        for name in dict.fromkeys(
+            name for version in entry.versions for name in version.secret_names if name not in version.secrets
+        )
+    ]
 
 
 def resealed(sealed: bytes, *, context: str, sealer: Sealer) -> bytes:

@@ -429,6 +429,8 @@ async def test_secret_reaches_the_functions_that_name_it_whenever_it_changes(sta
     async with stand.running():
         before = (await stand.shown())["hello.py"].versions[0]
         assert before.secrets == {}
+        missing = Problem(path="hello.py", message="asks for the secret KEY, which is not set")
+        assert (await stand.meta()).problems == (missing,)
         for value in (b"1", b"2"):
             await stand.vault.set(SetSecret(key="KEY", value=value.decode()))
 
@@ -438,6 +440,11 @@ async def test_secret_reaches_the_functions_that_name_it_whenever_it_changes(sta
                 return bool(sealed) and RING.open(sealed, context="secret:default/KEY") == value
 
             await eventually(has_it)
+
+        async def is_met() -> bool:
+            return (await stand.meta()).problems == ()
+
+        await eventually(is_met)
         assert (await stand.shown())["hello.py"].versions[0].digest != before.digest
         await stand.vault.remove(RemoveSecret(key="KEY"))
 

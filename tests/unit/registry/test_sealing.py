@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from libs.messages.catalog import FunctionEntry, Policy, VersionEntry
+from libs.messages.catalog import FunctionEntry, Policy, Problem, VersionEntry
 from libs.secrets import KeyRing
 from services.registry import sealing
 
@@ -45,6 +45,13 @@ def test_version_gets_the_secrets_that_it_names_and_no_others(asking: FunctionEn
 def test_renewing_twice_changes_nothing() -> None:
     once = sealing.renewed(entry(secret_names=("KEY",)), secrets={"KEY": sealed()}, sealer=OLD)
     assert sealing.renewed(once, secrets=only(once).secrets, sealer=OLD) == once
+
+
+def test_secret_that_is_asked_for_and_not_there_is_told() -> None:
+    asking = sealing.renewed(entry(secret_names=("KEY", "NONE")), secrets={"KEY": sealed()}, sealer=OLD)
+    assert sealing.unmet([asking, entry(secret_env=("TOKEN",))]) == [
+        Problem(path="hello", message="asks for the secret NONE, which is not set")
+    ]
 
 
 def test_digest_changes_with_what_workers_hold() -> None:
