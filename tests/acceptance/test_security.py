@@ -26,6 +26,9 @@ FILES = {
     "python/asking/fn.config.json": json.dumps({"secrets": ["API_KEY"]}),
     "python/asking/fn.env.json": json.dumps({"OWN_TOKEN": {"value": "own"}, "WORD": "w"}),
     "python/silent/handler.py": ECHO,
+    "python/closed/handler.py": ECHO,
+    "python/closed/fn.config.json": json.dumps({"secrets": ["API_KEY"], "permissions": {"env": False}}),
+    "python/closed/fn.env.json": json.dumps({"OWN_TOKEN": "own"}),
     "python/marked/handler.py": ECHO,
     "python/marked/fn.env.json": json.dumps({"API_KEY": {"value": "placeholder", "is_secret": True}}),
 }
@@ -70,6 +73,7 @@ async def test_secret_goes_sealed_to_who_asks_for_it_and_outlives_a_rotation_of_
         await eventually(answers(client, "asking", {"OWN_TOKEN": "own", "API_KEY": SECRET}), within=60)
         await eventually(answers(client, "marked", {"API_KEY": SECRET}), within=60)
         await answers(client, "silent", {})()
+        await answers(client, "closed", {})()
         # Rotated: the executors know the new key before anything is sealed with it.
         for service, keys in (("executor", f"{OLD},{NEW}"), ("registry", f"{NEW},{OLD}"), ("executor", NEW)):
             await restart(cluster, service, FNBUS_SECRET_KEYS=keys)

@@ -201,6 +201,45 @@ async def test_invoke_answers_with_an_envelope_and_enforces_limits(client: httpx
     assert (refused.status_code, refused.json()["allowed_methods"]) == (405, ["GET", "POST"])
 
 
+OPEN = {
+    "/_fn/health",
+    "/system/metrics",
+    "/openapi.json",
+    "/_fn/openapi.json",
+    "/docs",
+    "/_fn/docs",
+    "/docs/{id}",
+    "/_fn/docs/{id}",
+}
+
+
+def endpoints(gateway: Gateway) -> dict[str, list[str]]:
+    """Return every path of the control plane with its methods."""
+    control = gateway.edge._control  # pyright: ignore[reportPrivateUsage]  a new one has to be among those that are asked
+    return {path: [*handlers] for path, handlers in control._endpoints.items()}
+
+
+async def test_every_endpoint_but_the_open_ones_is_closed_to_strangers(client: httpx.AsyncClient, gateway: Gateway) -> None:
+    answered: dict[str, tuple[int, str]] = {}
+    for path, methods in endpoints(gateway).items():
+        for method in methods:
+            answer = await client.request(method, path.replace("{id}", "1"), headers={"x-forwarded-for": "127.0.0.1"})
+            if path not in OPEN:
+                answered[f"{method} {path}"] = (answer.status_code, answer.json()["error"])
+    assert len(answered) > 10
+    assert {name: found for name, found in answered.items() if found != (403, "console api local-only")} == {}
+
+
+async def test_every_write_from_another_site_is_refused(client: httpx.AsyncClient, gateway: Gateway) -> None:
+    answered: dict[str, tuple[int, str]] = {}
+    for path, methods in endpoints(gateway).items():
+        for method in set(methods) - {"GET", "HEAD"}:
+            answer = await client.request(method, path.replace("{id}", "1"), headers={"origin": "https://evil.test"})
+            answered[f"{method} {path}"] = (answer.status_code, answer.json()["error"])
+    assert len(answered) > 5
+    assert {name: found for name, found in answered.items() if found != (403, "missing CSRF header")} == {}
+
+
 async def test_health_tells_strangers_no_path(client: httpx.AsyncClient, net: Net, gateway: Gateway) -> None:
     bucket = await (await net.connect("registry")).bucket(subjects.CATALOG_BUCKET)
     meta = CatalogMeta(generated_at=datetime.now(UTC), functions_root="/srv/functions")
