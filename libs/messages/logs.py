@@ -9,6 +9,9 @@ from libs.messages.codec import MalformedMessageError, record
 
 STDOUT, STDERR = "stdout", "stderr"
 
+RUNTIME_LOG, ACCESS_LOG, ERROR_LOG = "runtime", "access", "error"
+"""What the lines of a `TailLog` are: what was printed, how each execution ended, those that failed."""
+
 _LEVELS = {STDOUT: "info", STDERR: "error"}
 
 
@@ -81,3 +84,39 @@ def _rows(rows: Any, types: list[type[Any]], name: str) -> list[list[Any]]:
         if not isinstance(row, list | tuple) or list(map(type, cast("list[Any]", row))) != types:
             raise MalformedMessageError(record=name, where=f"lines[{at}]", fault="expected a line")
     return found
+
+
+@record()
+class TailLog:
+    """Ask the registry for the newest lines of one kind; answered by `TailLines`."""
+
+    namespace: str = "default"
+    file: str = RUNTIME_LOG
+    function: str = ""
+    """Empty: of all functions; so are runtime, version and stream."""
+    runtime: str = ""
+    version: str = ""
+    stream: str = ""
+    lines: int = 200
+
+
+@record()
+class TailLine:
+    """One line."""
+
+    ms: int
+    """Epoch milliseconds."""
+    execution: str
+    runtime: str
+    function: str
+    version: str
+    stream: str
+    """Of what was printed."""
+    text: str
+
+
+@record()
+class TailLines:
+    """Lines, the oldest first."""
+
+    lines: tuple[TailLine, ...]

@@ -25,11 +25,13 @@ from services.gateway.answers import Refusal
 from services.gateway.connection import send_whole
 from services.gateway.dialects.fastfn import (
     audit,
+    dashboard,
     executions,
     health,
     invoke,
     jobs,
     login,
+    logs,
     schedules,
     secrets,
     steering,
@@ -82,6 +84,8 @@ def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Gu
         "/_fn/docs/{id}": {"GET": docs.file()},
         "/_fn/catalog": {"GET": health.catalog(plane)},
         "/_fn/schedules": {"GET": schedules.listing(plane)},
+        "/_fn/dashboard": {"GET": dashboard.dashboard(plane)},
+        "/_fn/logs": {"GET": logs.tail(plane)},
         "/_fn/executions": {"GET": executions.listing(plane)},
         "/_fn/executions/{id}": {"GET": executions.one(plane)},
         "/_fn/versions": {"GET": steering.listing(plane)},

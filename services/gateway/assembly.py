@@ -157,7 +157,7 @@ async def start(
         table=catalogue.table,
         caller=caller,
         origin=origin,
-        ledger=Ledger(meter=meter, tracer=tracer),
+        ledger=Ledger(meter=meter, tracer=tracer, journal=plane.journal),
         forwarding=forwarding,
         max_in_flight=settings.max_in_flight,
     )

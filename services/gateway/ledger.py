@@ -4,6 +4,7 @@ import time
 
 from libs.telemetry import tracing
 from services.gateway.exchange import Exchange
+from services.gateway.journal import Journal, Note
 from services.gateway.metrics import Meter
 
 _SERVER_ERROR = 500
@@ -12,15 +13,18 @@ _SERVER_ERROR = 500
 class Ledger:
     """Where requests that are over are written down."""
 
-    def __init__(self, *, meter: Meter, tracer: tracing.Tracing) -> None:
+    def __init__(self, *, meter: Meter, tracer: tracing.Tracing, journal: Journal) -> None:
         self._meter = meter
         self._tracer = tracer
+        self._journal = journal
         self.traced = tracer.enabled
         """Whether spans are told at all."""
 
     def note(self, exchange: Exchange, status: int, error: str) -> None:
         """Count a request and tell its span, after the answer has gone."""
         self.count(exchange, status)
+        if error:
+            self._remember(exchange, status, error)
         if self.traced:
             self.tell(exchange, status, error if status >= _SERVER_ERROR else "")
 
@@ -35,6 +39,22 @@ class Ledger:
         self._meter.broken += bool(broken)
         if self.traced:
             self.tell(exchange, status, broken)
+
+    def _remember(self, exchange: Exchange, status: int, error: str) -> None:
+        callee = exchange.callee
+        self._journal.add(
+            Note(
+                ms=time.time_ns() // 1_000_000,
+                id=exchange.id,
+                method=exchange.method,
+                path=exchange.scope["raw_path"].decode("latin-1"),  # still encoded, hence one line
+                status=status,
+                error=" ".join(error.split()),
+                runtime=callee.function.runtime if callee else "",
+                function=callee.function.name if callee else "",
+                version=callee.version.label if callee else "",
+            )
+        )
 
     def tell(self, exchange: Exchange, status: int, error: str) -> None:
         """Tell a request's span."""

@@ -21,6 +21,7 @@ from libs.messages import codec, subjects
 from libs.messages.executions import Execution, ExecutionBatch
 from libs.messages.jobs import DeadLetter
 from libs.storage.port import Collection, Document, Index, Store
+from services.registry.figures import FigureKeeper
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 
@@ -47,7 +48,15 @@ class History:
     """Takes execution batches from the stream into the store."""
 
     def __init__(
-        self, *, bus: port.Bus, store: Store, clock: Clock, metrics: Metrics, replica: str, retry_seconds: float = 1.0
+        self,
+        *,
+        bus: port.Bus,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        replica: str,
+        figures: FigureKeeper,
+        retry_seconds: float = 1.0,
     ) -> None:
         """Make it; `run` starts it.
 
@@ -57,6 +66,7 @@ class History:
             clock: stamps dead letters.
             metrics: what is counted.
             replica: name of this process, said in dead letters.
+            figures: counts what was stored.
             retry_seconds: first pause while the store is away; it doubles up to 30 s.
         """
         self._bus = bus
@@ -64,6 +74,7 @@ class History:
         self._clock = clock
         self._metrics = metrics
         self._replica = replica
+        self._figures = figures
         self._retry_seconds = retry_seconds
         self._pause = retry_seconds
 
@@ -78,7 +89,11 @@ class History:
                 deliveries = [await arrived.get()]
                 while len(deliveries) < _TOGETHER and not arrived.empty():
                     deliveries.append(arrived.get_nowait())
-                await self._take(deliveries)
+                if any(delivery.deliveries > 1 for delivery in deliveries):
+                    for delivery in deliveries:  # each by itself, to see which of them was stored before
+                        await self._take([delivery])
+                else:
+                    await self._take(deliveries)
                 consumer.pull(len(deliveries))
         finally:
             await _hand_back(consumer, arrived)
@@ -113,7 +128,7 @@ class History:
                 good.append(delivery)
         try:
             if documents:
-                self._metrics.history_rows.inc(await self._store.insert_many(EXECUTIONS, documents))
+                await self._add(documents)
         except errors.TemporaryError as error:
             await in_parallel(good, lambda delivery: _settled(delivery.nak(delay=self._pause)))
             await self._wait(error)
@@ -123,6 +138,13 @@ class History:
         else:
             self._pause = self._retry_seconds
             await in_parallel(good, lambda delivery: _settled(delivery.ack()))
+
+    async def _add(self, documents: Sequence[Document]) -> None:
+        """Store executions, and count them unless they came before."""
+        added = await self._store.insert_many(EXECUTIONS, documents)
+        self._metrics.history_rows.inc(added)
+        if added:
+            self._figures.count(documents)
 
     async def _split(self, deliveries: Sequence[port.Delivery], error: Exception) -> None:
         """After an unknown fault: try batches one by one, and give up the one that stays at fault."""

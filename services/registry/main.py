@@ -12,6 +12,8 @@ from libs import errors, lifecycle, settings
 from libs.bus import jetstream, port, rpc
 from libs.clock import SystemClock
 from libs.lifecycle import Service
+from libs.messages.figures import FiguresGet
+from libs.messages.logs import TailLog
 from libs.secrets import KeyRing
 from libs.storage.port import Store
 from libs.telemetry import ops
@@ -19,6 +21,7 @@ from services.registry.audit import AUDIT, Audit
 from services.registry.building import Building
 from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
+from services.registry.figures import FigureKeeper
 from services.registry.functions import Functions
 from services.registry.handlers import Handlers
 from services.registry.history import EXECUTIONS, History
@@ -32,6 +35,7 @@ from services.registry.retention import Retention
 from services.registry.sealing import Sealer
 from services.registry.settings import RegistrySettings, defaults, pace
 from services.registry.source.folder import FolderSource, Options
+from services.registry.tail import Tail
 from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -103,7 +107,8 @@ async def start(
 
     bus.on_state(on_state)
     readiness.watch(bus=bus, store=store, deployments=deployments)
-    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=_replica())
+    figures = FigureKeeper(store=store, clock=clock)
+    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=_replica(), figures=figures)
     history_retention = Retention(
         store=store,
         clock=clock,
@@ -127,6 +132,7 @@ async def start(
         service.spawn(readiness.run(), name="store ping"),
         service.spawn(deployments.run(), name="deployments"),
         service.spawn(history.run(), name="history"),
+        service.spawn(figures.run(), name="figures"),
         service.spawn(history_retention.run(), name="history retention"),
         service.spawn(audit.run(), name="audit"),
         service.spawn(audit_retention.run(every_seconds=60.0), name="audit retention"),
@@ -137,6 +143,8 @@ async def start(
     service.stack.push_async_callback(server.stop)
     await Releases(functions=functions, audit=audit, clock=clock, on_written=deployments.adopt).serve(server)
     await Handlers(bus=bus, store=store, audit=audit).serve(server)
+    await server.serve("figures", FiguresGet, figures.last_day)
+    await server.serve("tail", TailLog, Tail(bus=bus, store=store).tail)
     await vault.serve(server)
 
 

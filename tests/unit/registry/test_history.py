@@ -18,6 +18,7 @@ from libs.storage.memory import MemoryStore
 from libs.storage.port import Collection, Document
 from libs.testing.wait import eventually
 from services.registry import history
+from services.registry.figures import FigureKeeper
 from services.registry.history import EXECUTIONS, History
 from services.registry.metrics import Metrics
 
@@ -61,7 +62,9 @@ class Stand:
         self.bus = MemoryBus(MemoryBroker())
         self.store = store or MemoryStore()
         self.metrics = Metrics()
+        self.figures = FigureKeeper(store=self.store, clock=ManualClock(NOON))
         self.history = History(
+            figures=self.figures,
             bus=self.bus,
             store=self.store,
             clock=ManualClock(NOON),

@@ -1,6 +1,6 @@
 """What FastFN's endpoints work with, and whether the gateway can do its work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libs.bus import port
 from libs.messages.calls import Heartbeat
@@ -9,6 +9,7 @@ from services.gateway.calls import Caller
 from services.gateway.catalogue import Catalogue
 from services.gateway.executors import Executors
 from services.gateway.forwarding import Forwarding
+from services.gateway.journal import Journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Plane:
     max_body_bytes: int
     """The platform's cap on bodies."""
     jobs_enabled: bool = True
+    journal: Journal = field(default_factory=Journal)
+    """What went wrong before anything ran."""
 
     def missing(self) -> str:
         """Return in words what is missing before calls can be taken; empty when nothing is."""
