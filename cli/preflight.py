@@ -112,6 +112,18 @@ def running(state: Path = Path(".fnbus")) -> Running | None:
     return Running(address=address, functions=Path(functions))
 
 
+def is_held(state: Path) -> bool:
+    """Return whether a run holds a state folder."""
+    try:
+        with (state / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def reachable(host: str) -> str:
     """Return the host under which this machine reaches what listens on `host`, as it stands in a URL."""
     found = _ANYWHERE.get(host, host)

@@ -1,6 +1,6 @@
 """The commands about the platform on this machine: run it, look whether it can run."""
 
-# ruff: noqa: D301, FBT002  the framework reads \b (keep these lines as they are) in docstrings, and options in signatures
+# ruff: noqa: D301  the framework reads \b (keep these lines as they are) in docstrings, and options in signatures
 
 from pathlib import Path
 from typing import Annotated
@@ -114,13 +114,20 @@ def run_(
 
 @app.command()
 def doctor(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of functions to look at, too.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of functions to look at, too; or the word domains.")] = None,
+    *,
     port: Port = 8080,
     data: DataDir = STATE,
     host: Host = "127.0.0.1",
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended: folders, who may read them, leftovers.")] = False,
+    domain: Annotated[list[str] | None, typer.Option("--domain", help="With domains: which one.", metavar="NAME")] = None,
+    expected_target: Annotated[
+        str, typer.Option("--expected-target", help="With domains: where it is to lead.", metavar="HOST")
+    ] = "",
+    enforce_https: Annotated[bool, typer.Option("--enforce-https", help="With domains: http is to lead to https.")] = False,
     json: Json = False,
 ) -> None:
-    """Check what fnbus needs on this machine.
+    """Check what fnbus needs here, or where a domain leads.
 
     Says how to get what is missing, and what in a folder of functions does not work as written. The exit code is 1 when
     something fails.
@@ -129,27 +136,17 @@ def doctor(
     Examples:
       fnbus doctor
       fnbus doctor examples/functions --json
+      fnbus doctor --fix
+      fnbus doctor domains --domain functions.example.com --enforce-https
     """
-    from cli.doctor import Circumstances, run
+    from cli import doctor as work
 
-    raise typer.Exit(run(Circumstances(folder=folder, data=data, host=host, port=port), json=json))
+    if domain or folder == Path("domains"):
+        from cli.project import Domain
 
-
-@app.command("hash-password")
-def hash_password() -> None:
-    """Make a password's hash, for a gateway's login.
-
-    It is what FNBUS_CONSOLE_LOGIN_PASSWORD_HASH takes. Asks for the password, or reads a line from stdin; it is never an
-    argument, which others on the machine could see.
-
-    \b
-    Examples:
-      fnbus hash-password
-      fnbus hash-password < password.txt > password.hash
-    """
-    from cli.hashing import run
-
-    raise typer.Exit(run())
+        named = [Domain(name=each, target=expected_target, enforce_https=enforce_https) for each in domain or ()]
+        raise typer.Exit(work.domains(named, json=json))
+    raise typer.Exit(work.run(work.Circumstances(folder=folder, data=data, host=host, port=port), json=json, fix=fix))
 
 
 @app.command()
