@@ -5,8 +5,10 @@ from typing import Any
 
 from cli import banner, output, request
 from cli.client import Address, GatewayClient
+from cli.errors import CommandError
 from cli.output import Column, Row, field, moment
 
+_STATES = ("queued", "running", "done", "failed", "canceled")
 _JOBS: Sequence[Column] = (
     ("id", field("id")),
     ("status", field("status")),
@@ -49,9 +51,11 @@ _ROUTES: Sequence[Column] = (
 )
 
 
-def jobs(*, at: Address, limit: int, json: bool) -> int:
-    """List the newest jobs."""
-    return _list(at, "/_fn/jobs", "jobs", _JOBS, {"limit": limit}, json=json)
+def jobs(*, at: Address, limit: int, json: bool, status: str = "") -> int:
+    """List the newest jobs, or those of one status."""
+    if status and status not in _STATES:
+        raise CommandError(f"--status {status}: it is one of {', '.join(_STATES)}")
+    return _list(at, "/_fn/jobs", "jobs", _JOBS, {"limit": limit, "state": status}, json=json)
 
 
 def dead_letters(*, at: Address, limit: int, json: bool) -> int:

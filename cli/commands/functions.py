@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.completion import function_names
 from cli.commands.remote import remote
 from cli.options import Json
 from cli.target import Address
@@ -14,7 +15,9 @@ app = typer.Typer()
 env = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="See and change a function's environment values.")
 secret = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep secrets, sealed, for functions that ask for them.")
 
-_Name = Annotated[str, typer.Argument(help="The function's name, or its route without the slash.")]
+_Name = Annotated[
+    str, typer.Argument(help="The function's name, or its route without the slash.", autocompletion=function_names)
+]
 _Runtime = Annotated[str, typer.Option("--runtime", help="Its language, when the name is in several.", metavar="LANGUAGE")]
 _Version = Annotated[str, typer.Option("--version", help="A version's label, as in v2.", metavar="LABEL")]
 _Keys = Annotated[list[str], typer.Argument(help="One or more.", metavar="KEY...")]

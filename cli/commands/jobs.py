@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.completion import function_names
 from cli.commands.remote import remote
 from cli.options import Data, Header, JobId, Json, Limit, Method, Query
 from cli.target import Address
@@ -16,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Hand in job
 @app.command("submit")
 @remote
 def jobs_submit(
-    name: Annotated[str, typer.Argument(help="The function's name.")],
+    name: Annotated[str, typer.Argument(help="The function's name.", autocompletion=function_names)],
     *,
     at: Address,
     data: Data = None,
@@ -111,17 +112,25 @@ def jobs_cancel(job_id: JobId, *, at: Address, json: Json = False) -> None:
 
 @app.command("list")
 @remote
-def jobs_list(*, at: Address, limit: Limit = 20, json: Json = False) -> None:
+def jobs_list(
+    *,
+    at: Address,
+    status: Annotated[
+        str, typer.Option("--status", help="Only these: queued, running, done, failed or canceled.", metavar="STATUS")
+    ] = "",
+    limit: Limit = 20,
+    json: Json = False,
+) -> None:
     """List the newest jobs.
 
     \b
     Examples:
       fnbus jobs list
-      fnbus jobs list -n 100 --json
+      fnbus jobs list --status failed -n 100 --json
     """
     from cli import listings
 
-    raise typer.Exit(listings.jobs(at=at, limit=limit, json=json))
+    raise typer.Exit(listings.jobs(at=at, status=status, limit=limit, json=json))
 
 
 @app.command("dead-letters")

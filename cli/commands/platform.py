@@ -149,6 +149,23 @@ def doctor(
     raise typer.Exit(work.run(work.Circumstances(folder=folder, data=data, host=host, port=port), json=json, fix=fix))
 
 
+@app.command("hash-password")
+def hash_password() -> None:
+    """Make a password's hash, for a gateway's login.
+
+    It is what FNBUS_CONSOLE_LOGIN_PASSWORD_HASH takes. Asks for the password, or reads a line from stdin; it is never an
+    argument, which others on the machine could see.
+
+    \b
+    Examples:
+      fnbus hash-password
+      fnbus hash-password < password.txt > password.hash
+    """
+    from cli.hashing import run
+
+    raise typer.Exit(run())
+
+
 @app.command()
 def version() -> None:
     """Print the version.

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.completion import function_names
 from cli.commands.remote import remote
 from cli.errors import CommandError
 from cli.options import Data, Header, Json, Limit, Method, Query
@@ -17,7 +18,7 @@ app = typer.Typer()
 @app.command()
 @remote
 def invoke(
-    name: Annotated[str, typer.Argument(help="A function's name, or a path such as /users/42.")],
+    name: Annotated[str, typer.Argument(help="A function's name, or a path such as /users/42.", autocompletion=function_names)],
     *,
     at: Address,
     method: Method = None,
@@ -125,7 +126,9 @@ def executions(
 @app.command()
 @remote
 def logs(
-    name: Annotated[str, typer.Argument(help="A function's name, or its route without the slash.")],
+    name: Annotated[
+        str, typer.Argument(help="A function's name, or its route without the slash.", autocompletion=function_names)
+    ],
     *,
     at: Address,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is printed now; Ctrl-C ends it.")] = False,

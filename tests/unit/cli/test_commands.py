@@ -385,3 +385,13 @@ def test_version_loads_no_client_and_no_service() -> None:
     assert said.startswith("fnbus ")
     for heavy in ("httpx", "pydantic", "rich", "asyncio", "services", "nats"):
         assert heavy not in loaded.split()
+
+
+def test_jobs_are_listed_by_their_status(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /_fn/jobs", (200, {"jobs": []}))
+    assert run(monkeypatch, "jobs", "list", "--status", "failed", "--url", gateway.url) == 0
+    assert gateway.asked[-1][0] == "GET /_fn/jobs?limit=20&state=failed"
+    assert run(monkeypatch, "jobs", "list", "--status", "lost", "--url", gateway.url) == 1
+    assert "queued, running, done, failed, canceled" in capfd.readouterr().err

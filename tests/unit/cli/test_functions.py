@@ -202,3 +202,18 @@ def test_docs_prints_the_address_of_a_page_that_is_there(
     assert capfd.readouterr().out == f"{gateway.url}/_fn/docs\n"
     assert run(monkeypatch, "docs", "--url", gateway.url) == 1
     assert "FN_DOCS_ENABLED=1" in capfd.readouterr().err
+
+
+def test_names_are_completed_where_a_platform_answers(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def complete(url: str) -> list[str]:
+        monkeypatch.setenv("FNBUS_URL", url)
+        monkeypatch.setenv("_FNBUS_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", "fnbus show t")
+        monkeypatch.setenv("COMP_CWORD", "2")
+        assert run(monkeypatch) == 0
+        return capfd.readouterr().out.split()
+
+    assert complete(gateway.url) == ["twin"]
+    assert complete("http://127.0.0.1:9") == []
