@@ -7,7 +7,6 @@ background task has a name; if one dies, the service says which and stops with e
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from libs import errors, processes
+from libs import errors, heap, processes
 from libs.settings import ServiceSettings
 from libs.telemetry import logs
 
@@ -124,7 +123,7 @@ async def _build(service: Service, main: Callable[[Service], Awaitable[None]], s
         return False
     finally:
         starting.clear()
-    _settle_heap()
+    heap.settle()
     log.info("%s is up", service.name, extra={"action": "service_started"})
     return True
 
@@ -169,9 +168,3 @@ class _Watchdog:
     def _bite(self) -> None:
         log.error("not stopped after %s s: the process ends", self._seconds, extra={"action": "forced_exit"})
         os._exit(_FORCED_EXIT)
-
-
-def _settle_heap() -> None:
-    """Take what start-up made out of the garbage collector's sight: walking it costs 40 ms at every full collection."""
-    gc.collect()
-    gc.freeze()

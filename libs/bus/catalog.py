@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from libs import heap
 from libs.bus.port import Bucket, Entry
 from libs.messages import codec, subjects
 from libs.messages.catalog import CatalogMeta, FunctionEntry
@@ -34,7 +35,7 @@ async def follow(bucket: Bucket, on_function: OnFunction, *, complete: asyncio.E
         complete: set once everything that was there at the start has been told.
         on_meta: told of what concerns all functions; None: nobody wants to know.
     """
-    taken = 0
+    taken, settling = 0, heap.Settling()
     async for entry in bucket.watch():
         if entry is None:
             if not complete.is_set():
@@ -47,6 +48,7 @@ async def follow(bucket: Bucket, on_function: OnFunction, *, complete: asyncio.E
             log.warning(
                 "an entry of the catalogue cannot be read: %s", error, extra={"action": "catalog_malformed", "key": entry.key}
             )
+        settling.note()
         taken += 1
         if taken % _YIELD_EVERY == 0:
             await asyncio.sleep(0)

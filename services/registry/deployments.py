@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from libs import errors
+from libs import errors, heap
 from libs.clock import Clock
 from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR
@@ -36,6 +36,7 @@ _TRIES = 5
 _AT_ONCE = 256
 """Functions that are written at the same time: a commit costs as much for many as for one."""
 _READING = 16
+_MANY = 1000
 _LIGHT_BYTES = 1024 * 1024
 _LONGEST_PAUSE = 5.0
 
@@ -208,6 +209,8 @@ class Deployments:
         await self._remarks.note(snapshot, faults=now.faults, functions=len(self._entries))
         await self._project(now, full=full)
         self._herald.round(now)
+        if len(now.deployed) >= _MANY:
+            heap.settle()
         self.complete.set()
         if now.postponed:
             self._stale = True

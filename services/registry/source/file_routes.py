@@ -152,7 +152,7 @@ class FileRoutes:
         shared = self._shared.get(folder.path)
         if shared is None:
             routed = self._routed.get(folder.path, frozenset())
-            shared = tree.shared_files(folder, lambda each: each in routed)
+            shared = self._shared_of(folder, routed)
             if whole_folder:
                 # An entry file stands for its folder, so that it may import from the folders below, routes or not.
                 newer = frozenset(each for each in folder.folders if entries.is_version_label(each))
@@ -168,6 +168,18 @@ class FileRoutes:
         return Code(
             root="", entrypoint=file.path, files=[*(each for each in shared if each is not file), file], env_path=env_path
         )
+
+    def _shared_of(self, folder: Folder, routed: frozenset[str]) -> list[File]:
+        """Return what the routes of a folder share; data that is too much for a bundle must not take the routes with it."""
+        shared = tree.shared_files(folder, lambda each: each in routed)
+        fault = tree.bundle_fault(shared)
+        if not fault:
+            return shared
+        code = [file for file in shared if "." + file.path.rpartition(".")[2].lower() in patterns.RUNTIMES_BY_EXTENSION]
+        if not tree.bundle_fault(code):
+            self._drafts.say(folder.path, f"its routes find only source files beside them: with the others {fault}")
+            return code
+        return shared
 
     def _schedule_file(self, folder: Folder, config: Config, scope: Scope, *, entry: str) -> None:
         """Give a folder's schedule to its one function, or to the file that the schedule names."""

@@ -24,6 +24,8 @@ MAX_SMALL = 1024 * 1024
 """Bytes of a config file."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""A pipe that took the place of a file must not be waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ def _open_inside(root: Path, path: str) -> int:
             below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
             os.close(at)
             at = below
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+        return os.open(name, _FILE | os.O_NOFOLLOW, dir_fd=at)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
@@ -97,7 +99,7 @@ def _open_inside(root: Path, path: str) -> int:
     real = os.path.realpath(root / path, strict=True)  # a link, which may lead to another place inside
     if not real.startswith(os.path.realpath(root).rstrip("/") + "/"):
         raise OSError("is a symbolic link that leaves the functions folder")
-    return os.open(real, os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(real, _FILE)
 
 
 class _Scan:
