@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.messages.codec import record
-from libs.messages.web import Cors, Edge
+from libs.messages.web import Assets, Cors, Edge, Home
 
 
 @record()
@@ -296,6 +296,9 @@ class CatalogMeta:
     problems: tuple[Problem, ...] = ()
     defaults: Policy = Policy()
     """What holds where no config says anything."""
+    homes: tuple[Home, ...] = ()
+    """What `/` and the URLs of folders lead to where no function has them."""
+    assets: Assets | None = None
 
 
 @record()

@@ -21,6 +21,8 @@ BUNDLE_STORE = "bundles"
 BODY_STORE = "bodies"
 """Object store of bodies too large for one message, each read once and deleted."""
 
+ASSET_STORE = "assets"
+"""Object store of static files, by the digest of their bytes; the index of them lies there too."""
 LAYER_STORE = "layers"
 """Object store of what was built for functions (dependencies, programs), keyed by what it was built from."""
 

@@ -1,4 +1,4 @@
-"""How a function's answers meet the web: what may be fetched for it, and which other sites' pages may call it."""
+"""How functions meet the web: what may be fetched for them, whose pages may call them, home pages and static files."""
 
 from libs.messages.codec import record
 
@@ -31,3 +31,48 @@ class Cors:
     """Whether cookies and other credentials may be sent along."""
     max_age: int = 600
     """Seconds for which a browser may remember the answer to its preflight."""
+
+
+@record()
+class Home:
+    """What a folder's URL leads to where no function has it."""
+
+    path: str
+    """`/`, or the URL of the folder."""
+    target: str = ""
+    """A path of a route (`/users/me`), or a function's name."""
+    redirect: str = ""
+    """Where the caller is sent instead."""
+
+
+@record()
+class Assets:
+    """The static files of a functions folder."""
+
+    index: str
+    """Key, in the store of assets, of their `AssetIndex`: sha-256 (hex) of its bytes."""
+    single_page: bool = False
+    """Whether `index.html` answers for pages that are not there."""
+    functions_first: bool = False
+    """Whether a function goes before a file of the same path."""
+
+
+@record()
+class AssetFile:
+    """One static file."""
+
+    path: str
+    """Below the assets folder, `/` between the parts."""
+    digest: str
+    """sha-256 (hex) of its bytes: its key in the store; empty when it is too large for that."""
+    size: int
+    modified: int
+    """Seconds since 1970."""
+
+
+@record()
+class AssetIndex:
+    """All static files of a functions folder, as it lies in the store of assets."""
+
+    files: tuple[AssetFile, ...]
+    """Sorted by path."""

@@ -28,6 +28,8 @@ from services.gateway.edge import Edge
 from services.gateway.executors import Executors
 from services.gateway.fastpath import FastPath
 from services.gateway.forwarding import Forwarding
+from services.gateway.front.front import Front, Terms
+from services.gateway.front.listing import Listing
 from services.gateway.guard.board import Board
 from services.gateway.guard.credentials import Verifier, credentials_of, text_of
 from services.gateway.guard.gate import Guard, Rates
@@ -57,6 +59,7 @@ class Gateway:
     executors: Executors
     caller: Caller
     tails: Tails
+    front: Front
     port: int
     """Where it listens."""
 
@@ -98,6 +101,9 @@ async def start(
     outbound = Client(verify_tls=settings.http_verify_tls)
     service.stack.push_async_callback(outbound.close)
     forwarding = Forwarding(outbound)
+    front = Front(bus, _terms(settings), listed=Listing(catalogue).routes)
+    catalogue.tell(front.take)
+    service.spawn(front.follow(), name="home pages and files")
     origin = Origin(settings.trusted_proxies)
     for subscription in (await executors.start(bus), await caller.start()):
         service.stack.push_async_callback(subscription.unsubscribe)
@@ -159,6 +165,7 @@ async def start(
         origin=origin,
         ledger=Ledger(meter=meter, tracer=tracer, journal=plane.journal),
         forwarding=forwarding,
+        front=front,
         max_in_flight=settings.max_in_flight,
     )
     short = FastPath(desk, service.tasks) if fast else None
@@ -185,7 +192,14 @@ async def start(
     service.stack.callback(tails.close)
     log.info("listening", extra={"action": "listening", "host": settings.http_host, "port": server.bound_port})
     return Gateway(
-        edge=edge, fast=short, catalogue=catalogue, executors=executors, caller=caller, tails=tails, port=server.bound_port
+        edge=edge,
+        fast=short,
+        catalogue=catalogue,
+        executors=executors,
+        caller=caller,
+        tails=tails,
+        front=front,
+        port=server.bound_port,
     )
 
 
@@ -213,6 +227,17 @@ def _guard(settings: GatewaySettings, origin: Origin, board: Board, failures: Ra
             failures=failures,
         ),
         names=(socket.gethostname(),),
+    )
+
+
+def _terms(settings: GatewaySettings) -> Terms:
+    return Terms(
+        home_function=settings.home_function,
+        home_redirect=settings.home_redirect,
+        landing_page=settings.landing_page,
+        docs=settings.docs_enabled,
+        max_asset_bytes=settings.max_asset_bytes,
+        cache_bytes=settings.asset_cache_bytes,
     )
 
 

@@ -42,6 +42,7 @@ class Catalogue:
         """Rises with each change, for what is made from the catalogue and kept."""
         self._max_body_bytes = max_body_bytes
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._on_meta: catalog.OnMeta = lambda _: None
 
     async def until(self, check: Callable[[], bool], *, within: float) -> bool:
         """Wait at most `within` seconds until functions are as `check` wants them; return whether they are."""
@@ -57,6 +58,10 @@ class Catalogue:
         finally:
             self._waiting = [each for each in self._waiting if each[1] is not waiter]
         return True
+
+    def tell(self, on_meta: catalog.OnMeta) -> None:
+        """Tell `on_meta` of what concerns all functions, whenever that changes."""
+        self._on_meta = on_meta
 
     async def follow(self, bus: port.Bus) -> None:
         """Take over every change for ever."""
@@ -90,4 +95,5 @@ class Catalogue:
     def _take_meta(self, meta: CatalogMeta | None) -> None:
         self.changes += 1
         self.meta = meta
+        self._on_meta(meta)
         self.table.set_conflicts(meta.conflicts if meta else ())

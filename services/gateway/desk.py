@@ -19,6 +19,8 @@ from services.gateway.connection import send_whole
 from services.gateway.exchange import Exchange
 from services.gateway.finish import Answer, Finish, coded, refused
 from services.gateway.forwarding import Forwarding
+from services.gateway.front.front import Front
+from services.gateway.front.site import READS
 from services.gateway.ledger import Ledger
 from services.gateway.outcomes import Outcome
 from services.gateway.outflow import Outflow
@@ -58,6 +60,7 @@ class Desk:
         origin: requests.Origin,
         ledger: Ledger,
         forwarding: Forwarding,
+        front: Front,
         max_in_flight: int,
     ) -> None:
         """Answer calls to what is in `table`."""
@@ -67,6 +70,7 @@ class Desk:
         self._table = table
         self._ledger = ledger
         self._forwarding = forwarding
+        self._front = front
         self._max_in_flight = max_in_flight
         self._given_ids: set[str] = set()
 
@@ -100,7 +104,13 @@ class Desk:
             exchange.path = paths.canonical(scope["raw_path"])
         except paths.BadPathError as error:
             raise Refusal(error.status, error.text) from None
-        match = self._table.match(exchange.path, exchange.method, self.origin.host(scope["client"], exchange.headers))
+        files = self._front.site.first
+        if files and exchange.path in files and exchange.method in READS:
+            raise NotMapped
+        host = self.origin.host(scope["client"], exchange.headers)
+        match = self._table.match(exchange.path, exchange.method, host)
+        if match.verdict is Verdict.NOT_FOUND:
+            match = self._at_home(exchange, host) or match
         if match.verdict is not Verdict.FOUND or match.target is None:
             raise _unmatched(match, exchange.headers)
         exchange.pattern = match.target.pattern
@@ -109,6 +119,22 @@ class Desk:
             callee = callee.split.pick()
         exchange.callee = callee
         return callee, match.params
+
+    def _at_home(self, exchange: Exchange, host: str) -> Match[Callee] | None:
+        """Return where the home of a folder leads, when its URL was asked for; None when there is none, or it is a redirect."""
+        for home in self._front.site.homes.get(exchange.path, ()):
+            target = home.target
+            if not target:
+                break
+            match = self._table.match(target if target.startswith("/") else f"/{target}", exchange.method, host)
+            if match.verdict is not Verdict.NOT_FOUND:
+                return match
+            named = self._table.names.find(target)
+            if named is not None and not any(route.hosts for route in named.function.routes):
+                methods = frozenset(named.version.policy.methods)
+                if exchange.method in methods or (exchange.method == "HEAD" and "GET" in methods):
+                    return Match(Verdict.FOUND, Target(named.owner, exchange.path, methods, ()))
+        return None
 
     def require_room(self, gate: Gate) -> None:
         """Do nothing while one more call is not too many.
@@ -165,8 +191,20 @@ class Desk:
         return True
 
     def is_page(self, exchange: Exchange, error: Exception) -> bool:
-        """Whether a request that was refused is for a page of the platform: no function has its path."""
-        return isinstance(error, NotMapped) and exchange.scope["path"] in _PAGES
+        """Whether a request that was refused is for a page, or a file: no function has its path."""
+        return isinstance(error, NotMapped) and (exchange.scope["path"] in _PAGES or self._front.serves(exchange))
+
+    async def show(self, exchange: Exchange) -> bool:
+        """Answer with a home page or a static file; False when the request is for a page of the platform."""
+        path: str = exchange.scope["path"]
+        if path in _PAGES and self._front.site.find(path, exchange.scope["raw_path"]) is None:
+            return False
+        try:
+            answer = await self._front.answer(exchange)
+        except Refusal as refusal:
+            answer = refused(exchange, refusal)
+        await self.send(exchange, answer)
+        return True
 
     def failed(self, exchange: Exchange, error: Exception) -> Answer:
         """Return the answer to a request that was refused, or that failed here."""

@@ -51,7 +51,8 @@ class Edge:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, there is an answer to it
             if desk.is_page(exchange, error):
-                await self._control(scope, receive, send)
+                if not await desk.show(exchange):
+                    await self._control(scope, receive, send)
                 return
             await desk.send(exchange, desk.failed(exchange, error))
         finally:

@@ -95,6 +95,11 @@ def refused(exchange: Exchange, refusal: Refusal) -> Answer:
     return _framed(exchange, status, headers, answers.error_body(refusal.text, exchange.id, **refusal.more), refusal.text)
 
 
+def page(exchange: Exchange, status: int, headers: AsgiHeaders, body: bytes) -> Answer:
+    """Return an answer of the gateway's own that is no error."""
+    return _framed(exchange, status, list(headers), body, "")
+
+
 def _framed(
     exchange: Exchange, status: int, headers: AsgiHeaders, body: bytes, error: str, *, streamed: bool = False
 ) -> Answer:

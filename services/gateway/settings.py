@@ -82,6 +82,16 @@ class GatewaySettings(ServiceSettings):
     """How long a login lasts, in seconds."""
     max_in_flight: Annotated[int, Field(ge=1)] = 4096
     """Calls under way in this gateway; more are turned away."""
+    home_function: Annotated[str, Field(validation_alias=_fastfn("home_function"))] = ""
+    """Function or route that answers at `/`."""
+    home_redirect: Annotated[str, Field(validation_alias=_fastfn("home_redirect"))] = ""
+    """Where `/` leads instead (302)."""
+    landing_page: bool = True
+    """A page at `/` lists the routes when nothing else is there."""
+    max_asset_bytes: Annotated[int, Field(ge=1, validation_alias=_fastfn("max_asset_bytes"))] = 32 * 1024 * 1024
+    """Largest static file that is served; larger ones answer 413."""
+    asset_cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    """Memory for static files."""
     http_verify_tls: Annotated[bool, Field(validation_alias=_fastfn("http_verify_tls"))] = True
     """False: what is fetched for functions (`edge`) may have any certificate."""
     jobs_enabled: Annotated[bool, Field(validation_alias=_fastfn("jobs_enabled"))] = True

@@ -13,6 +13,7 @@ import orjson
 from libs import errors
 from libs.messages import bundles
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, Resolution, VersionEntry
+from libs.messages.web import Assets, Home
 from services.registry import steering
 from services.registry.documents import function_id
 from services.registry.sealing import Sealer
@@ -163,6 +164,8 @@ def meta(
     problems: tuple[Problem, ...],
     defaults: Policy,
     now: datetime,
+    homes: tuple[Home, ...] = (),
+    assets: Assets | None = None,
 ) -> CatalogMeta:
     """Return what concerns all functions; `known` itself when it says the same already."""
     fresh = CatalogMeta(
@@ -172,6 +175,8 @@ def meta(
         conflicts=conflicts,
         problems=problems,
         defaults=defaults,
+        homes=homes,
+        assets=assets,
     )
     if known is not None and replace(fresh, generated_at=known.generated_at) == known:
         return known

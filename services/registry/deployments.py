@@ -17,7 +17,9 @@ from libs.clock import Clock
 from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR
 from libs.messages.catalog import Bundle, FunctionEntry, Policy, Problem
+from libs.messages.web import Assets
 from services.registry import catalog, documents, sealing, steering
+from services.registry.assets import AssetStore
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
@@ -56,6 +58,7 @@ class Deployments:
         vault: Vault | None = None,
         source: Source | None = None,
         building: Building | None = None,
+        assets: AssetStore | None = None,
         functions_root: Path | None = None,
         defaults: Policy | None = None,
         hot_reload: bool = True,
@@ -74,6 +77,7 @@ class Deployments:
             vault: the secrets; None: there are none.
             source: the functions folder; None: what the store holds is projected.
             building: has built what versions need; None: nothing is built.
+            assets: keeps static files where gateways find them; None: there are none.
             functions_root: the folder's path, for people.
             defaults: what holds where no config says anything, for people.
             hot_reload: False: the folder is read when it must be and when `reload` says so, and changes of it are not followed.
@@ -87,6 +91,7 @@ class Deployments:
         self._audit = audit
         self._vault = vault
         self._source = source
+        self._assets = assets
         self._building = building
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
         self._remarks = Remarks(functions=functions, clock=clock, functions_root=self._functions_root, defaults=defaults)
@@ -154,6 +159,8 @@ class Deployments:
         self._projection.distrust()
         if self._building is not None:
             self._building.distrust()
+        if self._assets is not None:
+            self._assets.distrust()
         self.wake()
 
     async def _tick(self) -> None:
@@ -206,8 +213,11 @@ class Deployments:
             self._herald.problems((*snapshot.problems, *now.faults))
         if full:
             await self._remarks.read()
-        await self._remarks.note(snapshot, faults=now.faults, functions=len(self._entries))
+        assets = await self._keep_assets(snapshot)
+        await self._remarks.note(snapshot, faults=now.faults, functions=len(self._entries), assets=assets)
         await self._project(now, full=full)
+        if full and self._assets is not None:
+            await self._assets.sweep()
         self._herald.round(now)
         if len(now.deployed) >= _MANY:
             heap.settle()
@@ -215,6 +225,13 @@ class Deployments:
         if now.postponed:
             self._stale = True
             self.wake(full=False)
+
+    async def _keep_assets(self, snapshot: Snapshot | None) -> Assets | None:
+        """Have the folder's static files in their store; return what the catalogue is to say of them."""
+        known = self._remarks.meta.assets if self._remarks.meta is not None else None
+        if snapshot is None or self._source is None or self._assets is None:
+            return known
+        return await self._assets.keep(snapshot.assets, before=known, read=self._source.asset)
 
     async def _load(self) -> Snapshot | None:
         """Return the folder as it is, or None when there is none or it cannot be read: then what was known stays."""

@@ -17,6 +17,7 @@ from libs.messages.logs import TailLog
 from libs.secrets import KeyRing
 from libs.storage.port import Store
 from libs.telemetry import ops
+from services.registry.assets import AssetStore
 from services.registry.audit import AUDIT, Audit
 from services.registry.building import Building
 from services.registry.dependencies import Dependencies
@@ -94,6 +95,7 @@ async def start(
         audit=audit,
         vault=vault,
         source=_source(chosen),
+        assets=AssetStore(bus),
         building=Building(dependencies=Dependencies(bus=bus), projection=projection),
         functions_root=chosen.functions_root,
         defaults=defaults(chosen),
@@ -157,6 +159,7 @@ def _source(chosen: RegistrySettings) -> FolderSource | None:
         force_url=chosen.force_url,
         runtimes=chosen.runtimes,
         defaults=defaults(chosen),
+        max_asset_bytes=chosen.max_asset_bytes,
     )
     return FolderSource(chosen.functions_root, options, pace=pace(chosen))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from libs import errors
 from libs.clock import Clock
 from libs.messages.catalog import CatalogMeta, Policy, Problem
+from libs.messages.web import Assets
 from services.registry import catalog
 from services.registry.functions import Functions
 from services.registry.source.folder import Snapshot
@@ -41,13 +42,16 @@ class Remarks:
         """
         self.meta, self._revision = await self._functions.read_meta()
 
-    async def note(self, snapshot: Snapshot | None, *, faults: Sequence[Problem], functions: int) -> None:
+    async def note(
+        self, snapshot: Snapshot | None, *, faults: Sequence[Problem], functions: int, assets: Assets | None = None
+    ) -> None:
         """Store what concerns all functions, if it has changed.
 
         Args:
             snapshot: the folder; None when there is none or it could not be read: then what was known of it stays.
             faults: what went wrong with single functions.
             functions: how many there are.
+            assets: the static files.
 
         Raises:
             errors.UnavailableError: the store cannot be reached.
@@ -55,7 +59,9 @@ class Remarks:
         for _ in range(_TRIES):
             known = self.meta
             conflicts, problems = (known.conflicts, known.problems) if known else ((), ())
+            homes = known.homes if known else ()
             if snapshot is not None:
+                homes = snapshot.homes
                 conflicts = snapshot.conflicts
                 problems = (*snapshot.problems, *sorted(faults, key=lambda fault: fault.path))
             meta = catalog.meta(
@@ -66,6 +72,8 @@ class Remarks:
                 problems=problems,
                 defaults=self._defaults if known is None or snapshot is not None else known.defaults,
                 now=self._clock.now(),
+                homes=homes,
+                assets=assets,
             )
             if meta is known:
                 break

@@ -41,6 +41,8 @@ class RegistrySettings(ServiceSettings):
     """How often that is, in seconds; also where the system gives no notices."""
     hot_reload_debounce_ms: Annotated[int, Field(ge=1, le=10_000, validation_alias=fastfn("hot_reload_debounce_ms"))] = 30
     """How long nothing may have changed before a change is looked at, in milliseconds."""
+    max_asset_bytes: Annotated[int, Field(ge=1, validation_alias=fastfn("max_asset_bytes"))] = 32 * 1024 * 1024
+    """Largest static file that is served; larger ones answer 413."""
     reconcile_seconds: Annotated[float, Field(gt=0)] = 30.0
     """How often folder, store and projection are compared in full, in seconds."""
     history_hours: Annotated[float, Field(gt=0)] = 24.0

@@ -10,11 +10,12 @@ from typing import cast
 
 from libs import runtime_names
 from libs.messages import catalog
-from libs.messages.web import Cors, Edge
+from libs.messages.web import Cors, Edge, Home
 from services.registry.source import bounds, interfaces, patterns, reading, schedules, web
 from services.registry.source.bounds import Bounds
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
+from services.registry.source.web import AssetsSaid
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+(?:/[a-zA-Z0-9_-]+)*")
 """What a function may be called."""
@@ -55,6 +56,8 @@ class Config:
     schedule_file: str = ""
     """`schedule.file`: which of a folder's files fires."""
     ignore_dirs: tuple[str, ...] = ()
+    home: Home | None = None
+    assets: AssetsSaid | None = None
     timeout_ms: int | None = None
     max_concurrency: int | None = None
     max_body_bytes: int | None = None
@@ -89,7 +92,8 @@ class Config:
 
 
 _OWN = frozenset({
-    "runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "bounds", "interface", "problems",
+    "runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "home", "assets", "bounds",
+    "interface", "problems",
 })  # fmt: skip
 _POLICY = tuple(each.name for each in fields(Config) if each.name not in _OWN)
 
@@ -140,6 +144,8 @@ def parse_config(path: str, data: bytes) -> Config:
         handler_style=_parse_style(invoke),
         worker_pool=_parse_pool(config),
         keep_warm=bounds.parse_keep_warm(config),
+        home=web.parse_home(config),
+        assets=web.parse_assets(config),
         edge=web.parse_edge(config),
         cors=web.parse_cors(config),
         secrets=_parse_secrets(config),

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 
 from libs import runtime_names
 from libs.messages import catalog
+from libs.messages.web import Home
 from services.registry.source import entries, patterns, tree
 from services.registry.source.config import MAX_NAME, NAME, Config, Manifest
 from services.registry.source.drafts import Code, Draft, Drafts
 from services.registry.source.entries import DEFAULT, Entry
 from services.registry.source.file_routes import FileRoutes, Scope
-from services.registry.source.found import Discovery
+from services.registry.source.found import Discovery, FoundAssets
 from services.registry.source.listing import Listing
 from services.registry.source.patterns import METHODS
 from services.registry.source.precedence import CONFIG_RANK, MANIFEST_RANK, Claim
@@ -23,6 +24,8 @@ from services.registry.source.tree import Folder
 
 MAX_DEPTH = 6
 """Folders below each other that may hold routes."""
+MAX_ASSETS = 20_000
+"""Static files of a functions folder."""
 IGNORED = frozenset({"node_modules", "vendor", "__pycache__", ".fastfn", ".deps", ".rust-build", "target", "src"})
 """Folders that never hold routes."""
 
@@ -36,6 +39,8 @@ class Options:
     """How many folders a function directory's name may have below its runtime's folder (FN_NAMESPACE_DEPTH, at most 5)."""
     ignore_dirs: tuple[str, ...] = ()
     """Folder names that hold no routes, besides the built-in ones (FN_ZERO_CONFIG_IGNORE_DIRS)."""
+    max_asset_bytes: int = 32 * 1024 * 1024
+    """Larger static files are named in the index, and their bytes stay here (FN_MAX_ASSET_BYTES)."""
     force_url: bool = False
     """Whether configured routes win over file routes everywhere (FN_FORCE_URL)."""
     runtimes: tuple[str, ...] = ()
@@ -73,12 +78,17 @@ class _Walk:
             self._drafts.say_all(parsed.problems)
         self._files = FileRoutes(drafts=self._drafts, configs=configs, ignored=self._ignored)
         self._with_manifest: list[tuple[Folder, Config]] = []
+        self._homes: list[Home] = []
+        assets = self._config(self._root).assets
+        self._assets = assets.directory if assets is not None else None
 
     def run(self) -> Discovery:
         self._walk(self._root, Scope(policy=Config()))
         for folder, policy in self._with_manifest:
             self._apply_manifest(folder, policy)
-        return self._drafts.settle(self._options.namespace)
+        assets = self._find_assets()
+        discovery = self._drafts.settle(self._options.namespace)
+        return replace(discovery, homes=tuple(sorted(self._homes, key=lambda home: home.path)), assets=assets)
 
     def _config(self, folder: Folder) -> Config:
         return entries.config_of(folder, self._configs)
@@ -87,6 +97,8 @@ class _Walk:
         config = self._config(folder)
         if tree.CONFIG in folder.files:
             scope = replace(scope, policy=config.below(scope.policy))
+        if config.home is not None:
+            self._homes.append(_home(config.home, "/" + "/".join(scope.segments)))
         versions: dict[str, tuple[Folder, Entry]] = {}
         function = self._find_function(folder, config, scope)
         if function is not None:
@@ -108,7 +120,7 @@ class _Walk:
         if scope.depth >= MAX_DEPTH:
             return
         for name, below in sorted(folder.folders.items()):
-            if name in self._ignored or name in without or name.startswith(("_", ".")):
+            if name in self._ignored or name in without or name.startswith(("_", ".")) or below.path == self._assets:
                 continue
             runtime = name if folder is self._root and name in runtime_names.known() else scope.runtime
             segments, routing = scope.segments, scope.routing
@@ -210,6 +222,28 @@ class _Walk:
             )
         )
 
+    # Static files
+
+    def _find_assets(self) -> FoundAssets | None:
+        said = self._config(self._root).assets
+        if said is None:
+            return None
+        folder: Folder | None = self._root
+        for part in said.directory.split("/"):
+            folder = folder.folders.get(part) if folder is not None else None
+        if folder is None:
+            self._drafts.say(tree.CONFIG, f"assets.directory: there is no folder {said.directory} with files")
+            return None
+        paths = sorted(file.path for file in tree.files_below(folder))
+        if len(paths) > MAX_ASSETS:
+            self._drafts.say(folder.path, f"has more than {MAX_ASSETS} files; the rest is left out")
+        return FoundAssets(
+            directory=said.directory,
+            paths=tuple(paths[:MAX_ASSETS]),
+            single_page=said.single_page,
+            functions_first=said.functions_first,
+        )
+
     # Manifests
 
     def _apply_manifest(self, folder: Folder, policy: Config) -> None:
@@ -238,6 +272,14 @@ class _Walk:
                     path=path,
                 )
             )
+
+
+def _home(home: Home, url: str) -> Home:
+    """Return a folder's home with the paths that it means."""
+    target = home.target
+    if target.startswith("./"):
+        target = f"{url.rstrip('/')}/{target[2:]}"
+    return replace(home, path=url, target=target.rstrip("/"))
 
 
 def _function_name(folder: Folder, config: Config, scope: Scope) -> str:

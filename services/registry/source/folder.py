@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from libs import errors
 from libs.messages import bundles, catalog
+from libs.messages.web import AssetFile, Home
 from services.registry.source import config, environment, interfaces, listing, tree, watching
 from services.registry.source.config import Config, Manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.environment import EnvFile, EnvValue
-from services.registry.source.found import Discovery, FoundFunction, FoundVersion
+from services.registry.source.found import Discovery, FoundAssets, FoundFunction, FoundVersion, LoadedAssets
 from services.registry.source.listing import File, Listing
 
 RACY_NS = 100_000_000
@@ -59,6 +60,8 @@ class Snapshot:
     problems: tuple[catalog.Problem, ...]
     broken: frozenset[tuple[str, str]] = frozenset()
     """Functions (runtime, name) that are there but cannot be had in full: what is known of them stays."""
+    homes: tuple[Home, ...] = ()
+    assets: LoadedAssets | None = None
     unread: tuple[str, ...] = ()
     """Files and folders, relative, that could not be looked at: functions there are not known to be gone. Empty: the root."""
 
@@ -97,6 +100,24 @@ class FolderSource:
         """
         return await asyncio.to_thread(self._bundle, version)
 
+    async def asset(self, path: str, digest: str) -> bytes:
+        """Return the bytes of a static file.
+
+        Raises:
+            errors.TemporaryError: it has changed or gone since the load; the next load has the news.
+        """
+
+        def read() -> bytes:
+            try:
+                data = listing.read_small(self._root, path, limit=self._options.max_asset_bytes)
+            except OSError as error:
+                raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise errors.TemporaryError(f"{path} has changed since it was loaded")
+            return data
+
+        return await asyncio.to_thread(read)
+
     async def watch(self) -> AsyncIterator[frozenset[str]]:
         """Yield the relative paths of what changed, once it has come to rest; empty when only a rescan noticed. Endless.
 
@@ -131,17 +152,26 @@ class FolderSource:
         # Taken before anything is read: a file that many functions share must count as changed for all of them.
         changed = {path for path, file in files.items() if not self._digests.is_known(file)}
         functions = [self._load_function(function, files, changed, envs, problems, broken) for function in discovery.functions]
+        assets = self._load_assets(discovery.assets, files, problems)
         self._files = files
         self._digests.keep(files)
         present = [function for function in functions if function is not None]
-        return replace(_snapshot(discovery, present, problems), broken=frozenset(broken), unread=found.unread)
+        return replace(
+            _snapshot(discovery, present, problems),
+            broken=frozenset(broken),
+            unread=found.unread,
+            homes=discovery.homes,
+            assets=assets,
+        )
 
     def _discover(self, found: Listing, configs: dict[str, Config], manifests: dict[str, Manifest]) -> Discovery:
         """Return what a listing means: the same as before when only the inside of code files has changed."""
         paths = tuple(file.path for file in found.files)
         shape = _Shape(paths=paths, problems=found.problems, configs=configs, manifests=manifests)
         # Sizes mean something only where a bundle could be too large.
-        small = sum(file.size for file in found.files) <= tree.MAX_BUNDLE_BYTES
+        root = configs.get(tree.CONFIG)
+        apart = f"{root.assets.directory}/" if root is not None and root.assets is not None else "\0"
+        small = sum(file.size for file in found.files if not file.path.startswith(apart)) <= tree.MAX_BUNDLE_BYTES
         if self._meaning is None or self._meaning[0] != shape or not small:
             discovery = discover(found, configs, manifests, options=self._options)
             self._meaning = (shape, discovery)
@@ -213,6 +243,29 @@ class FolderSource:
             self._loaded[function.runtime, function.name] = (function, loaded)
         return loaded
 
+    def _load_assets(
+        self, found: FoundAssets | None, files: Mapping[str, File], problems: list[catalog.Problem]
+    ) -> LoadedAssets | None:
+        if found is None:
+            return None
+        loaded: list[AssetFile] = []
+        for path in found.paths:
+            file = files[path]
+            try:
+                small = file.size <= self._options.max_asset_bytes
+                digest = self._digests.get(file, self._look_at).digest if small else ""
+            except OSError as error:
+                problems.append(_unreadable(path, error))
+                continue
+            below = path[len(found.directory) + 1 :]
+            loaded.append(AssetFile(path=below, digest=digest, size=file.size, modified=file.mtime_ns // 1_000_000_000))
+        return LoadedAssets(
+            directory=found.directory,
+            files=tuple(loaded),
+            single_page=found.single_page,
+            functions_first=found.functions_first,
+        )
+
     def _bundle(self, version: FoundVersion) -> catalog.Bundle:
         files: list[catalog.BundleFile] = []
         for path in version.files:
@@ -235,7 +288,8 @@ class FolderSource:
         return _Seen(hashlib.sha256(data).hexdigest(), interfaces.parse_hints(data))
 
     def _read(self, path: str) -> bytes:
-        return listing.read_small(self._root, path, limit=tree.MAX_BUNDLE_BYTES)
+        most = max(tree.MAX_BUNDLE_BYTES, self._options.max_asset_bytes)
+        return listing.read_small(self._root, path, limit=most)
 
 
 class _Seen(NamedTuple):

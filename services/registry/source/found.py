@@ -6,6 +6,7 @@ These records say where things lie; they hold no file contents. `folder` adds di
 from dataclasses import dataclass, field
 
 from libs.messages import catalog
+from libs.messages.web import AssetFile, Home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,28 @@ class FoundFunction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAssets:
+    """The static files of a functions folder."""
+
+    directory: str
+    """Relative to the functions root."""
+    paths: tuple[str, ...]
+    """Relative to the functions root, sorted."""
+    single_page: bool
+    functions_first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedAssets:
+    """Static files that have been read."""
+
+    directory: str
+    files: tuple[AssetFile, ...]
+    single_page: bool
+    functions_first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
     """Everything that a functions folder means."""
 
@@ -59,5 +82,8 @@ class Discovery:
     """Patterns that have more than one owner and so no winner, sorted."""
     problems: tuple[catalog.Problem, ...]
     """What does not work as written, sorted by path."""
+    homes: tuple[Home, ...] = ()
+    """Sorted by path."""
+    assets: FoundAssets | None = None
     broken: frozenset[tuple[str, str]] = frozenset()
     """Functions (runtime, name) with a version that is there but left out: what is known of them stays."""

@@ -27,6 +27,14 @@ class Source(Protocol):
         """
         ...
 
+    async def asset(self, path: str, digest: str) -> bytes:
+        """Return the bytes of a static file.
+
+        Raises:
+            errors.TemporaryError: it has changed or gone since the load.
+        """
+        ...
+
     def watch(self) -> AsyncIterator[frozenset[str]]:
         """Yield, for ever, whenever something has changed."""
         ...

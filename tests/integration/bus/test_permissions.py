@@ -318,3 +318,13 @@ async def test_service_that_does_not_own_a_stream_leaves_it_as_it_is(services: d
     wider = type(streams.JOBS)(name=subjects.JOBS_STREAM, subjects=("job.>", "extra.>"), work_queue=True)
     await services["executor"].ensure_stream(wider)
     await services["scheduler"].ensure_stream(wider)
+
+
+async def test_static_files_go_from_the_registry_to_gateways_which_cannot_change_them(services: dict[str, Bus]) -> None:
+    await (await services["registry"].objects(subjects.ASSET_STORE)).put("digest", b"x" * 200_000)
+    at_gateway = await services["gateway"].objects(subjects.ASSET_STORE)
+    assert await at_gateway.get("digest") == b"x" * 200_000
+    with pytest.raises(errors.FnbusError):
+        async with asyncio.timeout(20):
+            await at_gateway.put("digest", b"other")
+    assert await at_gateway.get("digest") == b"x" * 200_000

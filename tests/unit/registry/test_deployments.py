@@ -68,6 +68,9 @@ class Folder:
             raise errors.TemporaryError("gone")
         return self._bundle(version.entrypoint)
 
+    async def asset(self, path: str, digest: str) -> bytes:
+        raise errors.TemporaryError(f"{path} is not {digest}")
+
     async def watch(self) -> AsyncIterator[frozenset[str]]:
         queue: asyncio.Queue[None] = asyncio.Queue()
         self.changes.append(queue)

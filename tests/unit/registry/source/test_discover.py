@@ -9,6 +9,7 @@ import pytest
 
 from libs import runtime_names
 from libs.messages.catalog import Policy, Problem
+from libs.messages.web import Home
 from services.registry.source.config import parse_config, parse_manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.found import Discovery, FoundFunction
@@ -599,3 +600,42 @@ def test_what_no_config_says_is_as_the_platform_says() -> None:
     found = found_with({"get.a.py": None, "b/fn.config.json": config, "b/get.b.py": None}, options=Options(defaults=defaults))
     policies = [each.versions[0].policy for each in found.functions]
     assert [(each.timeout_ms, each.max_concurrency, each.max_body_bytes) for each in policies] == [(9000, 5, 77), (9000, 3, 77)]
+
+
+def test_static_files_are_no_routes_and_are_found() -> None:
+    found = found_with(
+        {
+            "fn.config.json": {"assets": {"directory": "public"}},
+            "public/a/app.js": None,
+            "public/index.html": None,
+            "get.x.py": None,
+        }
+    )
+    assert routes(found) == {"GET /x": "get.x.py"}
+    assert found.assets is not None
+    assert found.assets.paths == ("public/a/app.js", "public/index.html")
+
+
+def test_a_folder_of_static_files_that_is_missing_is_told() -> None:
+    found = found_with({"fn.config.json": {"assets": {"directory": "public"}}})
+    assert (found.assets, messages(found)) == (
+        None,
+        ["fn.config.json: assets.directory: there is no folder public with files"],
+    )
+
+
+def test_homes_are_at_the_urls_of_their_folders() -> None:
+    found = found_with(
+        {
+            "fn.config.json": {"home": {"function": "start"}},
+            "My_Portal/fn.config.json": {"home": {"route": "first/page"}},
+            "other/fn.config.json": {"home": "/x/"},
+            "gone/fn.config.json": {"home": {"redirect": "https://example.com"}},
+        }
+    )
+    assert found.homes == (
+        Home(path="/", target="start"),
+        Home(path="/gone", redirect="https://example.com"),
+        Home(path="/my-portal", target="/my-portal/first/page"),
+        Home(path="/other", target="/x"),
+    )

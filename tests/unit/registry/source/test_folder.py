@@ -8,7 +8,7 @@ import pytest
 from libs import errors
 from libs.messages import bundles
 from libs.testing.wait import eventually
-from services.registry.source.folder import RACY_NS, FolderSource, LoadedFunction, Snapshot
+from services.registry.source.folder import RACY_NS, FolderSource, LoadedFunction, Options, Snapshot
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -130,3 +130,22 @@ async def test_config_that_is_too_large_is_named_and_the_function_lives(tmp_path
 async def test_load_raises_when_the_folder_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.UnavailableError):
         await FolderSource(tmp_path / "nowhere").load()
+
+
+async def test_static_files_are_loaded_and_read_anew_when_they_change(tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    (tmp_path / "fn.config.json").write_text('{"assets": {"directory": "public"}}')
+    (tmp_path / "public/a.txt").write_text("one")
+    (tmp_path / "public/big.txt").write_text("x" * 11)
+    source = FolderSource(tmp_path, Options(max_asset_bytes=10))
+    assets = (await source.load()).assets
+    assert assets is not None
+    small, big = assets.files
+    assert (small.path, small.size, big.path, big.digest) == ("a.txt", 3, "big.txt", "")
+    assert await source.asset("public/a.txt", small.digest) == b"one"
+    (tmp_path / "public/a.txt").write_text("two!")
+    with pytest.raises(errors.TemporaryError, match="has changed"):
+        await source.asset("public/a.txt", small.digest)
+    again = (await source.load()).assets
+    assert again is not None
+    assert again.files[0].digest != small.digest

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from libs.messages.web import Cors, Edge
+from libs.messages.web import Cors, Edge, Home
 from services.registry.source.config import Config, parse_config
+from services.registry.source.web import AssetsSaid
 
 
 def parsed(**config: object) -> Config:
@@ -84,3 +85,58 @@ def test_a_policy_is_the_folder_above_s_where_a_config_has_none() -> None:
     above = parsed(edge={"base_url": "https://a"}, cors={"allow_origins": "*"})
     below = parsed(edge={"base_url": "https://b"}).below(above)
     assert (below.edge, below.cors) == (Edge(base_url="https://b"), Cors(allow_origins=("*",)))
+
+
+@pytest.mark.parametrize(
+    ("home", "expected"),
+    [
+        ("/users", Home(path="", target="/users")),
+        ({"route": "/users"}, Home(path="", target="/users")),
+        ({"path": "start"}, Home(path="", target="./start")),
+        ({"target": "./start"}, Home(path="", target="./start")),
+        ({"home-route": "/a"}, Home(path="", target="/a")),
+        ({"function": "users"}, Home(path="", target="users")),
+        ({"redirect": "https://example.com/x"}, Home(path="", redirect="https://example.com/x")),
+        ({"url": "/x"}, Home(path="", redirect="/x")),
+        ({"location": "/x"}, Home(path="", redirect="/x")),
+        ({"route": "/a", "redirect": "/b"}, Home(path="", target="/a")),
+        ({}, None),
+    ],
+)
+def test_a_home_is_understood_in_all_its_spellings(home: object, expected: Home | None) -> None:
+    assert parsed(home=home).home == expected
+
+
+@pytest.mark.parametrize(
+    ("home", "text"),
+    [
+        ({"redirect": "javascript:alert(1)"}, "home.redirect must be an absolute path or an http or https URL"),
+        ({"redirect": "/a\r\nb: c"}, "home.redirect must be an absolute path or an http or https URL"),
+        ({"route": 5}, "home.route must be a non-empty string"),
+        ({"more": 1}, "home.more is not a known field; it is ignored"),
+        (5, "home must be an object"),
+    ],
+)
+def test_a_home_field_is_named_when_it_is_wrong(home: object, text: str) -> None:
+    assert refusals(home=home) == [text]
+
+
+def test_assets_are_taken_over_as_they_are_written() -> None:
+    said = {"directory": "./public/", "not_found_handling": "spa", "run_worker_first": True}
+    assert parsed(assets=said).assets == AssetsSaid(directory="public", single_page=True, functions_first=True)
+    assert parsed(assets={"directory": "public"}).assets == AssetsSaid(directory="public")
+    assert parsed(assets={"directory": "a/b", "not_found_handling": "404"}).assets == AssetsSaid(directory="a/b")
+
+
+@pytest.mark.parametrize(
+    ("assets", "text"),
+    [
+        ({"directory": ".."}, "assets.directory must be a folder below this one"),
+        ({"directory": "/etc"}, "assets.directory must be a folder below this one"),
+        ({"directory": "."}, "assets.directory must be a folder below this one"),
+        ({"directory": "p", "not_found_handling": "x"}, "assets.not_found_handling must be 404 or single-page-application"),
+        ({"directory": "p", "run_worker_first": 1}, "assets.run_worker_first must be true or false"),
+    ],
+)
+def test_an_assets_field_is_named_when_it_is_wrong(assets: object, text: str) -> None:
+    assert refusals(assets=assets) == [text]
