@@ -295,7 +295,7 @@ class Deployments:
         built: Mapping[str, catalog.Built] = {}
         if self._building is not None:
             built = await self._building.of(function, namespace=namespace, known=known, code=code)
-        entry = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer, built=built)
+        entry = fresh = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer, built=built)
         if self._building is not None:
             entry = self._building.renewed(entry)
         if self._vault is not None:
@@ -311,7 +311,8 @@ class Deployments:
         named = digests([entry])
         try:
             needed = {digest: each for digest, each in code.items() if digest in named}
-            written = await self._functions.write(entry, needed, by=FOLDER_ACTOR.principal)
+            replaced = steering.reformed(known, fresh, entry)
+            written = await self._functions.write(entry, needed, by=FOLDER_ACTOR.principal, replaced=replaced)
         except errors.ConflictError:
             await self._reread(identity)
             return False

@@ -56,6 +56,8 @@ def _of_version(label: str, old: VersionEntry | None, new: VersionEntry | None) 
         names.add(f"{label}.code")
     if old.env_sealed != new.env_sealed:
         names.add(f"{label}.env")
+    if old.secrets != new.secrets:
+        names.add(f"{label}.secrets")
     if old.secret_names != new.secret_names:
         names.add(f"{label}.secrets")
     names |= {

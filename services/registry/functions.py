@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from libs.clock import Clock
 from libs.messages import codec
-from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry
+from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, VersionEntry
 from libs.storage.port import Collection, Document, DuplicateKeyError, RevisionConflictError, Store, Where
 from services.registry import catalog, documents, steering
 
@@ -68,13 +68,21 @@ class Functions:
         document = await self._store.get(documents.FUNCTIONS, identity)
         return None if document is None else _readable(document)
 
-    async def write(self, entry: FunctionEntry, bundles: Mapping[str, Bundle], *, by: str = "") -> FunctionEntry:
+    async def write(
+        self,
+        entry: FunctionEntry,
+        bundles: Mapping[str, Bundle],
+        *,
+        by: str = "",
+        replaced: Mapping[str, str] | None = None,
+    ) -> FunctionEntry:
         """Store a function with its versions; return the entry as stored.
 
         Args:
             entry: its revision is the one that was read, 0 for a new function.
             bundles: code that may not be stored yet, by digest.
             by: who deploys it.
+            replaced: versions that have another form now, by digest, and what that is: they are listed once.
 
         Raises:
             DuplicateKeyError: there is such a function already.
@@ -84,15 +92,18 @@ class Functions:
         for digest, bundle in bundles.items():
             for document in documents.from_bundle(digest, bundle, now):
                 await self._keep(documents.BUNDLES, document)
+        former = {digest: before for before, digest in (replaced or {}).items()}
         for version in steering.all_versions(entry):
             if catalog.can_run(version):  # one that cannot run is nothing to come back to
-                await self._keep(documents.VERSIONS, documents.from_version(documents.id_of(entry), version, now, by=by))
+                await self._keep(documents.VERSIONS, await self._version(entry, version, by=by, former=former))
         document = documents.from_entry(entry)
         if entry.revision:
             revision = await self._store.replace(documents.FUNCTIONS, document, revision=entry.revision)
         else:
             await self._store.insert(documents.FUNCTIONS, document)
             revision = 1
+        for digest in {*former.values()} - {version.digest for version in steering.all_versions(entry)}:
+            await self._store.delete(documents.VERSIONS, documents.version_id(documents.id_of(entry), digest))
         return replace(entry, revision=revision)
 
     async def remove(self, entry: FunctionEntry) -> bool:
@@ -143,6 +154,15 @@ class Functions:
             return await self._store.replace(documents.CATALOG, document, revision=revision)
         await self._store.insert(documents.CATALOG, document)
         return 1
+
+    async def _version(self, entry: FunctionEntry, version: VersionEntry, *, by: str, former: Mapping[str, str]) -> Document:
+        """Return the document of a version; one in another form stays deployed by whom and when it was."""
+        identity = documents.id_of(entry)
+        document = documents.from_version(identity, version, self._clock.now(), by=by)
+        if version.digest not in former:
+            return document
+        before = await self._store.get(documents.VERSIONS, documents.version_id(identity, former[version.digest]))
+        return document if before is None else document | {name: before[name] for name in ("deployed_at", "by", "label")}
 
     async def _keep(self, collection: Collection, document: Document) -> None:
         """Store something that never changes; when it is there already, note that it is in use again."""

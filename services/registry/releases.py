@@ -28,9 +28,11 @@ from libs.messages.versions import (
     Versions,
 )
 from libs.storage.port import Document
-from services.registry import documents, steering
+from services.registry import documents, sealing, steering
 from services.registry.audit import Audit, Change, of_function
 from services.registry.functions import Functions
+from services.registry.sealing import Sealer
+from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +47,29 @@ class Releases:
     """Lists versions and changes where labels lead."""
 
     def __init__(
-        self, *, functions: Functions, audit: Audit, clock: Clock, on_written: Callable[[FunctionEntry], None]
+        self,
+        *,
+        functions: Functions,
+        audit: Audit,
+        vault: Vault,
+        sealer: Sealer,
+        clock: Clock,
+        on_written: Callable[[FunctionEntry], None],
     ) -> None:
         """Make it; `serve` begins.
 
         Args:
             functions: the registry's part of the store.
             audit: told of every write.
+            vault: the secrets, which are today's in every version.
+            sealer: opens environments.
             clock: stamps pins.
             on_written: takes a function that was written, to project it.
         """
         self._functions = functions
         self._audit = audit
+        self._vault = vault
+        self._sealer = sealer
         self._clock = clock
         self._on_written = on_written
 
@@ -105,6 +118,7 @@ class Releases:
 
         Raises:
             errors.NotFoundError: there is no such function, label or version, or no earlier one.
+            errors.PermanentError: the version's environment was sealed with a key that is gone.
             errors.ConflictError: the function is not the one that was expected.
             errors.UnavailableError: the store cannot be reached.
         """
@@ -115,6 +129,7 @@ class Releases:
                 target = documents.to_version(_one(stored, request.digest, entry))
             else:
                 target = _previous(entry, request.label, stored)
+            self._check_opens(entry, target)
             by = request.actor.principal
             return steering.rolled_back(entry, request.label, target, now=self._clock.now(), by=by)
 
@@ -154,6 +169,8 @@ class Releases:
                     share if share.version in labels else replace(share, version=_one(found, share.version, entry)["digest"])
                     for share in shares
                 )
+            for digest in {share.version for share in shares} & stored.keys():
+                self._check_opens(entry, stored[digest])
             return steering.with_alias(entry, Alias(name=request.alias, shares=shares), stored)
 
         return await self._change(request, "alias.set", request.alias, put)
@@ -180,10 +197,12 @@ class Releases:
                 raise errors.ConflictError(
                     f"{before.name} was changed meanwhile: its revision is {before.revision}, not {request.expected}"
                 )
-            after = await work(before)
+            steered = await work(before)
+            after = sealing.renewed(steered, secrets=self._vault.of(before.namespace), sealer=self._sealer)
             if after != before:
+                replaced = steering.reformed(steered, steered, after)
                 try:
-                    after = await self._functions.write(after, {}, by=request.actor.principal)
+                    after = await self._functions.write(after, {}, by=request.actor.principal, replaced=replaced)
                 except errors.ConflictError:
                     continue
                 self._on_written(after)
@@ -195,6 +214,15 @@ class Releases:
                 pinned=any(pin.held.label == subject for pin in after.pins),
             )
         raise errors.TemporaryError(f"{request.function} is being changed by others at the moment")
+
+    def _check_opens(self, entry: FunctionEntry, target: VersionEntry) -> None:
+        """Refuse a version whose environment nobody can open any more."""
+        if target.env_sealed:
+            try:
+                self._sealer.open(target.env_sealed, context=sealing.env_context(entry, target))
+            except errors.FnbusError as error:
+                text = f"version {target.digest[: steering.SHORT]} cannot run: its environment cannot be opened ({error})"
+                raise errors.PermanentError(text) from error
 
     def _note(self, actor: Actor, action: str, subject: str, before: FunctionEntry, after: FunctionEntry) -> None:
         change: Change = of_function(actor, action, before=before, after=after, subject=subject)

@@ -131,6 +131,33 @@ def without_alias(entry: FunctionEntry, name: str) -> FunctionEntry:
     return _needed(entry, others, {version.label: version for version in entry.kept})
 
 
+def reformed(known: FunctionEntry | None, fresh: FunctionEntry, final: FunctionEntry) -> dict[str, str]:
+    """Return which versions are the same ones in another form: what was built for them, a secret, or the key is another.
+
+    Args:
+        known: as it was.
+        fresh: as it comes from its source, the same function.
+        final: as it will be: `fresh` with today's secrets, key and layers.
+
+    Returns:
+        From the digest that a version had to the one that it has.
+    """
+    if known is None:
+        return {}
+    before, now, after = _slots(known), _slots(fresh), _slots(final)
+    return {
+        before[slot].digest: version.digest
+        for slot, version in after.items()
+        if slot in before and before[slot].digest != version.digest and not _is_new(before[slot], now[slot])
+    }
+
+
+def _slots(entry: FunctionEntry) -> dict[tuple[str, str], VersionEntry]:
+    """Return the versions of an entry by where in it they are."""
+    running = {("runs", version.label): version for version in entry.runnable}
+    return running | {("held", pin.held.label): pin.held for pin in entry.pins}
+
+
 def _check(alias: Alias) -> None:
     if not _LABEL.match(alias.name):
         raise errors.PermanentError("invalid alias: 1 to 100 letters, digits, '_', '.' or '-'")

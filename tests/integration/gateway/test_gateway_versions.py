@@ -203,6 +203,31 @@ async def test_rollback_keeps_the_environment_of_then(functions: Functions, exec
     assert "now" not in str(audit)
 
 
+async def test_secret_that_changes_makes_no_version_to_go_back_to(functions: Functions, client: httpx.AsyncClient) -> None:
+    folder = functions.root / "python" / "hello"
+    folder.mkdir(parents=True)
+    (folder / "fn.config.json").write_text('{"secrets": ["KEY"]}')
+    one = await functions.save("1")
+    two = await functions.save("2")
+    assert (await client.post("/_fn/secrets", json={"key": "KEY", "value": "hidden"})).status_code == 201
+
+    async def renewed() -> str:
+        now = await functions.digest()
+        return now if now != two else ""
+
+    assert await eventually(renewed) not in (one, two)
+    assert [each["by"] for each in (await functions.versions())["versions"]] == ["folder", "folder"]
+
+    rolled = await functions.roll()
+
+    assert rolled["digest"] != one  # the code of then, with the secret of today
+    assert await functions.digest() == rolled["digest"]
+    shown = {each["digest"]: each for each in (await functions.versions())["versions"]}
+    assert len(shown) == 2
+    assert shown[rolled["digest"]]["labels"] == ["default"]
+    assert "no earlier version" in (await functions.roll(404))["error"]
+
+
 async def test_audit_tells_who_did_what_page_by_page(functions: Functions) -> None:
     one = await functions.save("1")
     two = await functions.save("2")

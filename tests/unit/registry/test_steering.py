@@ -186,3 +186,25 @@ def test_aliases_of_a_function_are_bounded() -> None:
 
     with pytest.raises(errors.PermanentError):
         steering.with_alias(entry, canary(Share(version="default"), name="more"), {})
+
+
+def test_version_in_another_form_is_the_same_one() -> None:
+    known = pinned()
+    fresh = steering.steered(function(), known)
+    final = replace(
+        fresh,
+        versions=(replace(fresh.versions[0], digest="a-renewed"),),
+        pins=(replace(fresh.pins[0], held=replace(fresh.pins[0].held, digest="b-renewed")),),
+    )
+
+    assert steering.reformed(known, fresh, final) == {
+        version("a").digest: "a-renewed",
+        version("b").digest: "b-renewed",
+    }
+
+
+def test_new_version_is_no_other_form_of_the_one_before() -> None:
+    fresh = function(version("c"))
+
+    assert steering.reformed(function(), fresh, fresh) == {}
+    assert steering.reformed(None, fresh, fresh) == {}
