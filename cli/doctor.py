@@ -149,10 +149,11 @@ async def _functions(folder: Path) -> list[Finding]:
     missing = upkeep.functions_folder(folder)
     if missing is not None:
         return [missing]
+    from services.registry.homes.folder import FolderHome
     from services.registry.source.folder import FolderSource
 
     try:
-        snapshot = await FolderSource(folder).load()
+        snapshot = await FolderSource(FolderHome(folder)).load()
     except errors.FnbusError as error:
         return [Finding(id="project.functions_dir", verdict=Verdict.FAIL, text=str(error))]
     routes = sum(len(function.routes) for function in snapshot.functions)

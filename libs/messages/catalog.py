@@ -182,6 +182,8 @@ class VersionEntry:
     schedule: Schedule | None = None
     limits: Limits = Limits()
     permissions: Permissions = Permissions()
+    settings: str = ""
+    """sha-256 (hex) of what its own config says and which values its environment has: what changes, is another revision."""
     layer: str = ""
     """Key, in the layer store, of what was built for it; empty when there is nothing, or not yet."""
     layer_mount: str = ""
@@ -247,7 +249,7 @@ class FunctionEntry:
     revision: int
     """Rises with each change."""
     source: str
-    """Where it came from: `folder`, later `api`."""
+    """Where its files are: `folder`, a functions folder, or `api`, the registry's store."""
     versions: tuple[VersionEntry, ...]
     routes: tuple[RouteEntry, ...] = ()
     """Only the routes that won: conflicts are in `CatalogMeta`."""

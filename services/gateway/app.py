@@ -37,6 +37,7 @@ from services.gateway.dialects.fastfn import (
     steering,
     ui_state,
 )
+from services.gateway.dialects.fastfn.console import endpoints as console
 from services.gateway.dialects.fastfn.docs import Docs
 from services.gateway.dialects.fastfn.login import Logins
 from services.gateway.dialects.fastfn.plane import Plane
@@ -107,6 +108,7 @@ def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Gu
             "DELETE": ui_state.reset(logins.board),
         },
     }
+    endpoints |= console.endpoints(plane)
     docs.tell([*endpoints.items(), (LIVE_LOGS, ("GET",))])
     app = FastAPI(
         title="fnbus",

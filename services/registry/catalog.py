@@ -16,14 +16,11 @@ from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, R
 from libs.messages.web import Assets, Home
 from services.registry import steering
 from services.registry.documents import function_id
+from services.registry.homes.port import FOLDER
 from services.registry.sealing import Sealer
 from services.registry.source import interfaces
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
-
-FOLDER = "folder"
-"""`FunctionEntry.source` of what comes from a functions folder."""
-
 
 UNBUILT = frozenset({"pending", "error"})
 """States of dependencies in which a version cannot run."""
@@ -63,6 +60,7 @@ def compose(
     known: FunctionEntry | None,
     sealer: Sealer,
     built: Mapping[str, Built] | None = None,
+    origin: str = FOLDER,
 ) -> FunctionEntry:
     """Return the entry of a function as it was loaded; equal to `known` when nothing has changed.
 
@@ -75,6 +73,7 @@ def compose(
         known: what is stored, if anything; its revision is kept.
         sealer: for environment values that are new.
         built: what was built for its versions, by label; nothing for those that are not named.
+        origin: where it comes from.
     """
     before = steering.given(known)
     identity = loaded_id(namespace, function)
@@ -83,7 +82,7 @@ def compose(
         runtime=function.runtime,
         name=function.name,
         revision=known.revision if known else 0,
-        source=FOLDER,
+        source=origin,
         versions=tuple(
             _version(
                 version,
@@ -124,7 +123,7 @@ def differences(
     gone = (
         entry
         for identity, entry in stored.items()
-        if entry.source == FOLDER
+        if entry.source == snapshot.origin
         and entry.namespace == snapshot.namespace
         and identity not in present
         and not _may_be_there(snapshot, entry.runtime, entry.name)
@@ -250,6 +249,7 @@ def _version(
         schedule=found.schedule,
         limits=found.limits,
         permissions=found.permissions,
+        settings=version.settings,
         layer=built.layer,
         layer_mount=built.layer_mount,
         resolution=built.resolution,

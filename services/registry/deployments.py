@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from libs import errors, heap
 from libs.clock import Clock
 from libs.messages import bundles
-from libs.messages.audit import FOLDER_ACTOR
+from libs.messages.audit import FOLDER_ACTOR, Actor
 from libs.messages.catalog import Bundle, FunctionEntry, Policy, Problem
 from libs.messages.web import Assets
 from services.registry import catalog, documents, sealing, steering
@@ -23,6 +23,7 @@ from services.registry.assets import AssetStore
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
+from services.registry.homes.port import API
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
@@ -98,7 +99,6 @@ class Deployments:
         self._hot_reload = hot_reload
         self._stale = True
         """Whether the folder is to be read although its changes are not followed."""
-        self._snapshot: Snapshot | None = None
         self._reconcile_seconds = reconcile_seconds
         self._retry_seconds = retry_seconds
         self.complete = asyncio.Event()
@@ -113,6 +113,13 @@ class Deployments:
         self._progress = Progress()
         self._due = asyncio.Event()
         self._full = True
+        self._waiting: list[asyncio.Future[None]] = []
+        self._acting: dict[str, Actor] = {}
+        self._unreadable: errors.TemporaryError | None = None
+        self.snapshot: Snapshot | None = None
+        """What the files were in the last round that could read them."""
+        self.refused: Mapping[str, str] = {}
+        """Why functions that are there then could not be stored, by id."""
 
     @property
     def progress(self) -> str:
@@ -135,10 +142,33 @@ class Deployments:
         self._full = self._full or full
         self._due.set()
 
-    def reload(self) -> None:
-        """Read the folder as it is now, whether its changes are followed or not."""
-        self._stale = True
-        self.wake()
+    @contextlib.contextmanager
+    def on_behalf(self, identity: str, actor: Actor) -> Generator[None]:
+        """Let writes of the function with that id count as somebody's for the length of the block."""
+        self._acting[identity] = actor
+        try:
+            yield
+        finally:
+            self._acting.pop(identity, None)
+
+    def _actor(self, identity: str) -> Actor:
+        return self._acting.get(identity, FOLDER_ACTOR)
+
+    async def sync(self, *, full: bool = False, look: bool = True) -> None:
+        """Return when everything that is in the files now has been deployed, as far as it can be, and projected.
+
+        Args:
+            full: whether store and projection are looked through, too.
+            look: False: files that are not followed are taken to be as they were.
+
+        Raises:
+            errors.FnbusError: store, bus or files cannot be reached.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._stale = self._stale or look
+        self.wake(full=full)
+        await waiter
 
     def adopt(self, entry: FunctionEntry) -> None:
         """Take over a function that was written elsewhere in this process, and have it projected at once.
@@ -178,9 +208,11 @@ class Deployments:
             await self._due.wait()
             self._due.clear()
             full, self._full = self._full, False
+            waiting, self._waiting = self._waiting, []
             try:
-                await self._round(full=full)
+                complete = await self._round(full=full)
             except errors.TemporaryError as error:
+                _tell(waiting, error)
                 if pause == self._retry_seconds:
                     log.warning("the catalogue waits: %s", error, extra={"action": "deploy_waits"})
                 self._full = True
@@ -188,13 +220,18 @@ class Deployments:
                     await asyncio.wait_for(self._due.wait(), pause)
                 self._due.set()
                 pause = min(pause * 2, _LONGEST_PAUSE)
-            except errors.PermanentError:
+            except errors.PermanentError as error:
+                _tell(waiting, error)
                 log.exception("the catalogue could not be brought up to date", extra={"action": "deploy_failed"})
             else:
                 pause = self._retry_seconds
+                if complete:
+                    _tell(waiting, self._unreadable)
+                else:
+                    self._waiting = [*waiting, *self._waiting]
 
-    async def _round(self, *, full: bool) -> None:
-        """Bring store and projection up to date.
+    async def _round(self, *, full: bool) -> bool:
+        """Bring store and projection up to date; False when another round has to follow at once.
 
         Raises:
             errors.TemporaryError: store or bus cannot be reached; a full round has to follow.
@@ -211,6 +248,7 @@ class Deployments:
         if snapshot is not None:
             await self._bring_in(snapshot, now)
             self._herald.problems((*snapshot.problems, *now.faults))
+            self.refused = now.refused
         if full:
             await self._remarks.read()
         assets = await self._keep_assets(snapshot)
@@ -225,6 +263,7 @@ class Deployments:
         if now.postponed:
             self._stale = True
             self.wake(full=False)
+        return not now.postponed
 
     async def _keep_assets(self, snapshot: Snapshot | None) -> Assets | None:
         """Have the folder's static files in their store; return what the catalogue is to say of them."""
@@ -234,19 +273,23 @@ class Deployments:
         return await self._assets.keep(snapshot.assets, before=known, read=self._source.asset)
 
     async def _load(self) -> Snapshot | None:
-        """Return the folder as it is, or None when there is none or it cannot be read: then what was known stays."""
+        """Return the files as they are, or None when there are none or they cannot be read: then what was known stays."""
         if self._source is None:
             return None
-        if self._snapshot is not None and not self._stale and not self._hot_reload:
-            return self._snapshot
+        if self.snapshot is not None and not self._stale and not self._hot_reload:
+            return self.snapshot
         stale, self._stale = self._stale, False
         try:
-            self._snapshot = await self._source.load()
+            snapshot = await self._source.load()
         except errors.TemporaryError as error:
-            self._stale = stale
+            self._stale, self._unreadable = stale, error
             self._herald.problems((Problem(path=self._functions_root, message=str(error)),))
             return None
-        return self._snapshot
+        self.snapshot, self._unreadable = snapshot, None
+        is_empty = snapshot.origin == API and not snapshot.functions and not snapshot.problems
+        if is_empty and all(entry.source != API for entry in self._entries.values()):
+            return None  # nothing was ever written by the API: what is there is another registry's, and its remarks, too
+        return snapshot
 
     async def _bring_in(self, snapshot: Snapshot, now: Round) -> None:
         """Write to the store what differs from the folder."""
@@ -258,15 +301,15 @@ class Deployments:
                 self._applied.pop(identity)
         todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
         now.progress.expect("stored", len(todo.deploy))
-        await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot.namespace, now), limit=_AT_ONCE)
+        await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot, now), limit=_AT_ONCE)
         await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
         now.faults += sealing.unmet(self._entries.values())
         if self._building is not None:
             await self._building.settle(self._entries)
 
-    async def _deploy(self, function: LoadedFunction, namespace: str, now: Round) -> None:
+    async def _deploy(self, function: LoadedFunction, snapshot: Snapshot, now: Round) -> None:
         """Write one function; one that cannot be written keeps what was stored, and holds up no other."""
-        identity = catalog.loaded_id(namespace, function)
+        identity = catalog.loaded_id(snapshot.namespace, function)
         if identity in self._unknown:
             return
         async with self._reading:
@@ -276,26 +319,30 @@ class Deployments:
                 now.postponed = True
                 return
             if bundles.weight(code.values()) > _LIGHT_BYTES:  # much code waits in memory for the store only a few at a time
-                await self._try_to_write(function, namespace, code, now)
+                await self._try_to_write(function, snapshot, code, now)
                 return
-        await self._try_to_write(function, namespace, code, now)
+        await self._try_to_write(function, snapshot, code, now)
 
-    async def _try_to_write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: Round) -> None:
+    async def _try_to_write(self, function: LoadedFunction, snapshot: Snapshot, code: Mapping[str, Bundle], now: Round) -> None:
         try:
             # Another registry that was faster may have loaded a newer folder: load again before anything is put over its work.
-            now.postponed = not await self._write(function, namespace, code, now) or now.postponed
+            now.postponed = not await self._write(function, snapshot, code, now) or now.postponed
         except errors.PermanentError as error:
+            now.refused[catalog.loaded_id(snapshot.namespace, function)] = str(error)
             now.faults.append(Problem(path=function.name, message=str(error)))
         now.progress.step("stored")
 
-    async def _write(self, function: LoadedFunction, namespace: str, code: Mapping[str, Bundle], now: Round) -> bool:
+    async def _write(self, function: LoadedFunction, snapshot: Snapshot, code: Mapping[str, Bundle], now: Round) -> bool:
         """Write one function unless the store has it just so; False when another registry was faster: look again."""
+        namespace = snapshot.namespace
         identity = catalog.loaded_id(namespace, function)
         known = self._entries.get(identity)
         built: Mapping[str, catalog.Built] = {}
         if self._building is not None:
             built = await self._building.of(function, namespace=namespace, known=known, code=code)
-        entry = fresh = catalog.compose(function, namespace=namespace, known=known, sealer=self._sealer, built=built)
+        entry = fresh = catalog.compose(
+            function, namespace=namespace, known=known, sealer=self._sealer, built=built, origin=snapshot.origin
+        )
         if self._building is not None:
             entry = self._building.renewed(entry)
         if self._vault is not None:
@@ -321,7 +368,7 @@ class Deployments:
         if settled:
             self._applied[identity] = (function, written)
         now.deployed.append(written)
-        self._audit.note(of_function(FOLDER_ACTOR, "function.deployed", before=known, after=written))
+        self._audit.note(of_function(self._actor(identity), "function.deployed", before=known, after=written))
         now.keep(code)
         self._metrics.deployments.labels("changed" if known else "created").inc()
         return True
@@ -347,7 +394,7 @@ class Deployments:
         for _ in range(_TRIES):
             try:
                 if await self._functions.remove(entry):
-                    self._audit.note(of_function(FOLDER_ACTOR, "function.removed", before=entry, after=None))
+                    self._audit.note(of_function(self._actor(identity), "function.removed", before=entry, after=None))
             except errors.ConflictError:
                 await self._reread(identity)
                 if identity not in self._entries:
@@ -384,6 +431,17 @@ class Deployments:
             self._metrics.conflicts.set(len(meta.conflicts))
             self._metrics.problems.set(len(meta.problems))
         self._metrics.functions.set(len(self._entries))
+
+
+def _tell(waiting: list[asyncio.Future[None]], error: errors.FnbusError | None) -> None:
+    """Tell those who wait for a round how it went."""
+    for waiter in waiting:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
 
 def _names_secrets(entry: FunctionEntry) -> bool:

@@ -22,10 +22,13 @@ from services.registry.audit import AUDIT, Audit
 from services.registry.building import Building
 from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
+from services.registry.editing.editor import Editor
 from services.registry.figures import FigureKeeper
 from services.registry.functions import Functions
 from services.registry.handlers import Handlers
 from services.registry.history import EXECUTIONS, History
+from services.registry.homes.folder import FolderHome
+from services.registry.homes.port import Home
 from services.registry.metrics import Metrics
 from services.registry.migrations.runner import Migrations
 from services.registry.projection import Projection
@@ -84,6 +87,8 @@ async def start(
     clock = SystemClock()
     functions = Functions(store=store, clock=clock)
     audit = Audit(store=store, clock=clock)
+    home = _home(chosen)
+    source = FolderSource(home, _options(chosen)) if home is not None else None
     vault = Vault(store=store, sealer=sealer, clock=clock, audit=audit, on_change=lambda: deployments.wake(full=False))
     projection = Projection(bus=bus, bundles=functions.bundle, metrics=metrics)
     deployments = Deployments(
@@ -94,7 +99,7 @@ async def start(
         metrics=metrics,
         audit=audit,
         vault=vault,
-        source=_source(chosen),
+        source=source,
         assets=AssetStore(bus),
         building=Building(dependencies=Dependencies(bus=bus), projection=projection),
         functions_root=chosen.functions_root,
@@ -149,12 +154,24 @@ async def start(
     await server.serve("figures", FiguresGet, figures.last_day)
     await server.serve("tail", TailLog, Tail(bus=bus, store=store).tail)
     await vault.serve(server)
+    if home is not None and source is not None:
+        editor = Editor(
+            home=home,
+            source=source,
+            deployments=deployments,
+            functions=functions,
+            clock=clock,
+            namespace_depth=chosen.namespace_depth,
+        )
+        await editor.serve(server)
 
 
-def _source(chosen: RegistrySettings) -> FolderSource | None:
-    if chosen.functions_root is None:
-        return None
-    options = Options(
+def _home(chosen: RegistrySettings) -> Home | None:
+    return None if chosen.functions_root is None else FolderHome(chosen.functions_root, pace=pace(chosen))
+
+
+def _options(chosen: RegistrySettings) -> Options:
+    return Options(
         namespace_depth=chosen.namespace_depth,
         ignore_dirs=chosen.zero_config_ignore_dirs,
         force_url=chosen.force_url,
@@ -162,7 +179,6 @@ def _source(chosen: RegistrySettings) -> FolderSource | None:
         defaults=defaults(chosen),
         max_asset_bytes=chosen.max_asset_bytes,
     )
-    return FolderSource(chosen.functions_root, options, pace=pace(chosen))
 
 
 async def _store(chosen: RegistrySettings) -> Store:

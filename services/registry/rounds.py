@@ -61,6 +61,8 @@ class Round:
     removed: list[FunctionEntry] = field(default_factory=list[FunctionEntry])
     faults: list[Problem] = field(default_factory=list[Problem])
     """Functions that cannot be deployed as they are; what was stored of them stays."""
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    """Why functions cannot be stored, by id: among the faults, those that only another state of their files mends."""
     postponed: bool = False
     """Whether a file changed under our hands: the folder has to be loaded again."""
     code: dict[str, Bundle] = field(default_factory=dict[str, Bundle])

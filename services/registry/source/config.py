@@ -3,6 +3,7 @@
 A field that is wrong is named in a problem and left at None, so that the function keeps the default and stays live.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePosixPath
@@ -25,6 +26,7 @@ _HANDLER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_.:\[\]-]{1,198}")
 _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _MOST_SECRETS = 64
+_PACK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _STYLES = {
     **{style: style for style in ("auto", "native", "fetch", "fluxbase", "asgi", "wsgi")},
     **dict.fromkeys(("aws-lambda", "lambda", "apigw-v2", "api-gateway-v2"), "aws-lambda"),
@@ -73,10 +75,14 @@ class Config:
     cors: Cors | None = None
     secrets: tuple[str, ...] | None = None
     """Names of the secrets that handlers get."""
+    shared_deps: tuple[str, ...] | None = None
+    """Names of dependency packs."""
     bounds: Bounds = field(default_factory=Bounds)
     """Limits and permissions."""
     interface: catalog.Interface = field(default_factory=catalog.Interface)
     """What is told to callers."""
+    digest: str = ""
+    """sha-256 (hex) of the file."""
     problems: tuple[catalog.Problem, ...] = ()
 
     @property
@@ -93,7 +99,7 @@ class Config:
 
 _OWN = frozenset({
     "runtime", "name", "entrypoint", "routes", "schedule", "schedule_file", "ignore_dirs", "home", "assets", "bounds",
-    "interface", "problems",
+    "interface", "digest", "problems",
 })  # fmt: skip
 _POLICY = tuple(each.name for each in fields(Config) if each.name not in _OWN)
 
@@ -149,8 +155,10 @@ def parse_config(path: str, data: bytes) -> Config:
         edge=web.parse_edge(config),
         cors=web.parse_cors(config),
         secrets=_parse_secrets(config),
+        shared_deps=_parse_packs(config),
         bounds=bounds.parse_bounds(config),
         interface=interfaces.parse_interface(invoke),
+        digest=hashlib.sha256(data).hexdigest(),
         problems=tuple(problems),
     )
 
@@ -324,6 +332,15 @@ def _parse_pool(config: Reader) -> catalog.WorkerPoolPolicy | None:
         queue_poll_ms=count("queue_poll_ms", 200),
         overflow_status=503 if overflow == 503 else 429,
     )
+
+
+def _parse_packs(config: Reader) -> tuple[str, ...] | None:
+    rule = "must be an array of strings, a string, or null"
+    names = config.texts("shared_deps", rule=rule)
+    if names is not None and not all(_PACK.fullmatch(name) for name in names):
+        config.refuse("shared_deps", rule)
+        return None
+    return names and tuple(dict.fromkeys(names))
 
 
 def _parse_ignored(config: Reader) -> tuple[str, ...]:

@@ -104,6 +104,11 @@ def is_version_label(label: str) -> bool:
     return _VERSION.fullmatch(label) is not None and _LABEL.fullmatch(label) is not None
 
 
+def is_entry_name(runtime: str, name: str) -> bool:
+    """Return whether a file of that name is found as its folder's entry without being named in a config."""
+    return name in _CANONICAL.get(runtime, ())
+
+
 def _canonical(runtime: str, folder: Folder) -> tuple[str, ...]:
     if runtime in runtime_names.plugged_in():
         return tuple(sorted(name for name in folder.files if name.partition(".")[0] == "handler"))

@@ -35,7 +35,7 @@ def parse_env(path: str, data: bytes) -> EnvFile:
     problems: list[catalog.Problem] = []
     values: dict[str, EnvValue] = {}
     for key, entry in reading.read_object(path, data, problems).items():
-        parsed = _parse_entry(key, entry)
+        parsed = parse_entry(key, entry)
         if isinstance(parsed, EnvValue):
             values[key] = parsed
         elif parsed:
@@ -48,7 +48,7 @@ def is_secret_name(key: str) -> bool:
     return _SECRET.search(key.lower()) is not None
 
 
-def _parse_entry(key: str, entry: object) -> EnvValue | str:
+def parse_entry(key: str, entry: object) -> EnvValue | str:
     """Return the value, or what is wrong with it; an empty text for a value that is not set."""
     if not _KEY.fullmatch(key):
         return "is not a name that an environment variable can have"

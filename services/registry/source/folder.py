@@ -1,7 +1,8 @@
-"""A functions folder on disk: reads it into a snapshot, hands out bundles, and says when it has changed.
+"""A tree of functions' files: reads it into a snapshot, hands out bundles, and says when it has changed.
 
-The meaning of what lies there is decided by `discover`; this is the shell around it that does the reading. A file is
-read again only when its size, times or inode have changed, so that one saved file among thousands costs little.
+The meaning of what lies there is decided by `discover`; this is the shell around it that does the reading, wherever the files
+are (`homes`). A file is read again only when its size, times or inode have changed, so that one saved file among thousands
+costs little.
 """
 
 import asyncio
@@ -9,13 +10,14 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import NamedTuple
 
 from libs import errors
 from libs.messages import bundles, catalog
 from libs.messages.web import AssetFile, Home
-from services.registry.source import config, environment, interfaces, listing, tree, watching
+from services.registry.homes import port as homes
+from services.registry.homes.port import FOLDER
+from services.registry.source import config, environment, interfaces, tree
 from services.registry.source.config import Config, Manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.environment import EnvFile, EnvValue
@@ -36,6 +38,8 @@ class LoadedVersion:
     env: Mapping[str, EnvValue] = field(default_factory=dict[str, EnvValue])
     hints: catalog.Interface = field(default_factory=catalog.Interface)
     """What its entry file tells of itself."""
+    settings: str = ""
+    """sha-256 (hex) of its own config and of which values are in its environment; empty when it has neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +68,16 @@ class Snapshot:
     assets: LoadedAssets | None = None
     unread: tuple[str, ...] = ()
     """Files and folders, relative, that could not be looked at: functions there are not known to be gone. Empty: the root."""
+    origin: str = FOLDER
+    """`FunctionEntry.source` of what lies there."""
 
 
 class FolderSource:
-    """A functions folder on disk."""
+    """A tree of functions' files."""
 
-    def __init__(self, root: Path, options: Options | None = None, *, pace: watching.Pace | None = None) -> None:
-        """Remember the folder, and how it is to be watched; nothing is read yet."""
-        self._pace = pace
-        self._root = root
+    def __init__(self, home: homes.Home, options: Options | None = None) -> None:
+        """Remember where the files are; nothing is read yet."""
+        self._home = home
         self._options = options or Options()
         self._files: dict[str, File] = {}
         self._digests: _Cache[_Seen] = _Cache()
@@ -90,7 +95,13 @@ class FolderSource:
             errors.UnavailableError: the folder itself cannot be read; keep what was known.
         """
         async with self._loading:
+            await self._home.refresh()
             return await asyncio.to_thread(self._load)
+
+    @property
+    def files(self) -> Mapping[str, File]:
+        """The files that were there at the last load, by path."""
+        return self._files
 
     async def bundle(self, version: FoundVersion) -> catalog.Bundle:
         """Return the files of a version, for the bundle store; its digest is `LoadedVersion.bundle` unless they have changed.
@@ -98,7 +109,17 @@ class FolderSource:
         Raises:
             errors.TemporaryError: a file has changed or gone since the load; the next load has the news.
         """
-        return await asyncio.to_thread(self._bundle, version)
+        files: list[catalog.BundleFile] = []
+        for path in version.files:
+            file = self._files.get(path)
+            if file is None:
+                raise errors.TemporaryError(f"{path} has gone")
+            try:
+                data = await self._home.fetch(path, limit=tree.MAX_BUNDLE_BYTES)
+            except OSError as error:
+                raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
+            files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=file.executable))
+        return catalog.Bundle(files=tuple(sorted(files, key=lambda file: file.path)))
 
     async def asset(self, path: str, digest: str) -> bytes:
         """Return the bytes of a static file.
@@ -109,7 +130,7 @@ class FolderSource:
 
         def read() -> bytes:
             try:
-                data = listing.read_small(self._root, path, limit=self._options.max_asset_bytes)
+                data = self._home.read(path, limit=self._options.max_asset_bytes)
             except OSError as error:
                 raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
             if hashlib.sha256(data).hexdigest() != digest:
@@ -123,14 +144,14 @@ class FolderSource:
 
         Load after each; never raises for a folder that is gone, which is waited for. The first one may come at once.
         """
-        async for changed in watching.watch(self._root, is_news=self._is_news, pace=self._pace):
+        async for changed in self._home.watch(is_news=self._is_news):
             yield changed
 
     async def _is_news(self) -> bool:
         """Return whether the folder differs from what was loaded last."""
 
         def differs() -> bool:
-            return {file.path: file for file in listing.scan(self._root).files} != self._files
+            return {file.path: file for file in self._home.scan().files} != self._files
 
         async with self._loading:
             try:
@@ -139,7 +160,7 @@ class FolderSource:
                 return False
 
     def _load(self) -> Snapshot:
-        found = listing.scan(self._root)
+        found = self._home.scan()
         files = {file.path: file for file in found.files}
         problems: list[catalog.Problem] = []
         configs = self._parse_all(found, tree.CONFIG, self._configs, config.parse_config, problems)
@@ -151,7 +172,9 @@ class FolderSource:
         broken = set(discovery.broken)
         # Taken before anything is read: a file that many functions share must count as changed for all of them.
         changed = {path for path, file in files.items() if not self._digests.is_known(file)}
-        functions = [self._load_function(function, files, changed, envs, problems, broken) for function in discovery.functions]
+        functions = [
+            self._load_function(function, files, changed, configs, envs, problems, broken) for function in discovery.functions
+        ]
         assets = self._load_assets(discovery.assets, files, problems)
         self._files = files
         self._digests.keep(files)
@@ -162,6 +185,7 @@ class FolderSource:
             unread=found.unread,
             homes=discovery.homes,
             assets=assets,
+            origin=self._home.origin,
         )
 
     def _discover(self, found: Listing, configs: dict[str, Config], manifests: dict[str, Manifest]) -> Discovery:
@@ -195,7 +219,7 @@ class FolderSource:
             if file.path.rpartition("/")[2] != name:
                 continue
             try:
-                parsed[file.path] = cache.get(file, lambda path: parse(path, listing.read_small(self._root, path)))
+                parsed[file.path] = cache.get(file, lambda path: parse(path, self._home.read(path)))
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -208,12 +232,13 @@ class FolderSource:
         function: FoundFunction,
         files: Mapping[str, File],
         changed: Set[str],
+        configs: Mapping[str, Config],
         envs: Mapping[str, EnvFile],
         problems: list[catalog.Problem],
         broken: set[tuple[str, str]],
     ) -> LoadedFunction | None:
         known = self._loaded.pop((function.runtime, function.name), None)
-        if known is not None and known[0] == function and _is_same(known[1], changed, envs):
+        if known is not None and known[0] == function and _is_same(known[1], changed, configs, envs):
             self._loaded[function.runtime, function.name] = known
             return known[1]
         versions: list[LoadedVersion] = []
@@ -227,8 +252,16 @@ class FolderSource:
             digest = bundles.digest_files(
                 (_inside(found, path), files[path].executable, each.digest) for path, each in seen.items()
             )
-            entry = seen.get(f"{found.root}/{found.entrypoint}" if found.root else found.entrypoint, _NOT_SEEN)
-            versions.append(LoadedVersion(found=found, bundle=digest, env=_values(found, envs), hints=entry.hints))
+            env = _values(found, envs)
+            versions.append(
+                LoadedVersion(
+                    found=found,
+                    bundle=digest,
+                    env=env,
+                    settings=_settings(found, configs, env),
+                    hints=seen.get(found.path, _NOT_SEEN).hints,
+                )
+            )
         if not versions:
             return None
         labels = {version.found.label for version in versions}
@@ -266,19 +299,6 @@ class FolderSource:
             functions_first=found.functions_first,
         )
 
-    def _bundle(self, version: FoundVersion) -> catalog.Bundle:
-        files: list[catalog.BundleFile] = []
-        for path in version.files:
-            file = self._files.get(path)
-            try:
-                data = self._read(path)
-            except OSError as error:
-                raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
-            if file is None:
-                raise errors.TemporaryError(f"{path} has gone")
-            files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=file.executable))
-        return catalog.Bundle(files=tuple(sorted(files, key=lambda file: file.path)))
-
     def _look_at(self, path: str) -> "_Seen":
         try:
             data = self._read(path)
@@ -289,7 +309,7 @@ class FolderSource:
 
     def _read(self, path: str) -> bytes:
         most = max(tree.MAX_BUNDLE_BYTES, self._options.max_asset_bytes)
-        return listing.read_small(self._root, path, limit=most)
+        return self._home.read(path, limit=most)
 
 
 class _Seen(NamedTuple):
@@ -337,16 +357,27 @@ class _Shape:
     manifests: dict[str, Manifest]
 
 
-def _is_same(loaded: LoadedFunction, changed: Set[str], envs: Mapping[str, EnvFile]) -> bool:
-    """Whether neither a file nor a value of a function has changed since it was loaded."""
+def _is_same(loaded: LoadedFunction, changed: Set[str], configs: Mapping[str, Config], envs: Mapping[str, EnvFile]) -> bool:
+    """Whether neither a file, a config nor a value of a function has changed since it was loaded."""
     return all(
-        version.env == _values(version.found, envs) and changed.isdisjoint(version.found.files) for version in loaded.versions
+        version.env == _values(version.found, envs)
+        and changed.isdisjoint(version.found.files)
+        and version.settings == _settings(version.found, configs, version.env)
+        for version in loaded.versions
     )
 
 
 def _values(version: FoundVersion, envs: Mapping[str, EnvFile]) -> Mapping[str, EnvValue]:
     env = envs.get(version.env_path or "")
     return env.values if env is not None else {}
+
+
+def _settings(version: FoundVersion, configs: Mapping[str, Config], env: Mapping[str, EnvValue]) -> str:
+    config = configs.get(tree.join(version.folder, tree.CONFIG))
+    if config is None and not env:
+        return ""
+    marks = "".join(f"{name}={env[name].is_secret};" for name in sorted(env))
+    return hashlib.sha256(f"{config.digest if config else ''}|{marks}".encode()).hexdigest()
 
 
 def _snapshot(discovery: Discovery, functions: list[LoadedFunction], problems: list[catalog.Problem]) -> Snapshot:

@@ -34,6 +34,16 @@ class FoundVersion:
     interface: catalog.Interface = field(default_factory=catalog.Interface)
     """What its config says; the hints in its entry file are added when that is read."""
 
+    @property
+    def path(self) -> str:
+        """Path of the entry file, relative to the functions root."""
+        return f"{self.root}/{self.entrypoint}" if self.root else self.entrypoint
+
+    @property
+    def folder(self) -> str:
+        """The folder whose config and environment are its own: that of the function, or of the file that is a route."""
+        return self.root or self.entrypoint.rpartition("/")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFunction:

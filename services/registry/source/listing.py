@@ -41,6 +41,8 @@ class File:
     ctime_ns: int = 0
     """Time of the last change of content or attributes: unlike `mtime_ns` nobody can set it back."""
     inode: int = 0
+    digest: str = ""
+    """sha-256 (hex) of its content, where that is what tells that it has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -484,8 +484,10 @@ async def test_changes_are_not_followed_without_hot_reload_until_it_is_told(stan
     deployments.wake()
     await eventually(deployments.complete.is_set)
     assert await stand.shows(a="1")()
-    deployments.reload()
-    await eventually(stand.shows(a="2"))
+    await deployments.sync(look=False)
+    assert await stand.shows(a="1")()
+    await deployments.sync()
+    assert await stand.shows(a="2")()
     task.cancel()
     await asyncio.wait([task])
 

@@ -32,7 +32,7 @@ def health(plane: Plane) -> Handler:
         timed_out = sum(gate.timed_out for gate in called)
         alive = plane.alive()
         missing = plane.missing() or ("" if alive else "no executor is there")
-        runtimes = _runtimes(alive)
+        runtimes = runtimes_of(alive)
         content: dict[str, Any] = {
             **_heading(plane),
             # Everybody may ask for health, and it is nobody else's business where things lie on this machine.
@@ -74,9 +74,9 @@ def catalog(plane: Plane) -> Handler:
     async def endpoint(_: Request) -> Response:
         meta = plane.catalogue.meta
         shown.refresh()
-        runtimes = _runtimes(plane.alive())
+        runtimes = runtimes_of(plane.alive())
         for name in shown.functions.keys() - runtimes.keys():
-            runtimes[name] = _runtime(())
+            runtimes[name] = runtime_of(())
         content = {
             "generated_at": millis(meta.generated_at) if meta else None,
             **_heading(plane),
@@ -105,12 +105,14 @@ def _heading(plane: Plane) -> dict[str, Any]:
     }
 
 
-def _runtimes(alive: list[Heartbeat]) -> dict[str, Any]:
+def runtimes_of(alive: list[Heartbeat]) -> dict[str, Any]:
+    """Return the runtimes that these executors have."""
     names = sorted({name for each in alive for name in each.runtimes}, key=lambda name: (*RUNTIME_ORDER, name).index(name))
-    return {name: _runtime([each for each in alive if name in each.runtimes]) for name in names}
+    return {name: runtime_of([each for each in alive if name in each.runtimes]) for name in names}
 
 
-def _runtime(executors: "list[Heartbeat] | tuple[()]") -> dict[str, Any]:
+def runtime_of(executors: "list[Heartbeat] | tuple[()]") -> dict[str, Any]:
+    """Return a runtime as these executors have it."""
     up = bool(executors)
     sockets = [
         {"index": at, "uri": f"executor:{each.executor}", "up": True, "reason": "ok"}

@@ -26,8 +26,12 @@ def listing(plane: Plane) -> Handler:
 
 
 def _schedule(view: jobs.ScheduleView) -> dict[str, Any]:
-    state = _state(view) | {"retry_due": seconds(view.retry_due), "retry_attempt": view.retry_attempt or None}
-    return _heading(view) | {"schedule": view.schedule, "state": state}
+    return _heading(view) | {"schedule": view.schedule, "state": state_of(view)}
+
+
+def state_of(view: jobs.ScheduleView) -> dict[str, Any]:
+    """Return what became of a schedule so far."""
+    return _state(view) | {"retry_due": seconds(view.retry_due), "retry_attempt": view.retry_attempt or None}
 
 
 def _keep_warm(view: jobs.ScheduleView) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Shown:
             key = function.runtime, function.name
             known = before.get(key)
             if known is None or known[0] is not function:
-                known = (function, _fragment(_function(function)))
+                known = (function, _fragment(function_of(function)))
             self._of_function[key] = known
             by_runtime.setdefault(function.runtime, []).append((function.name, known[1]))
         return {
@@ -90,7 +90,8 @@ def _route(target: Target[Callee]) -> dict[str, Any]:
     }
 
 
-def _function(function: FunctionEntry) -> dict[str, Any]:
+def function_of(function: FunctionEntry) -> dict[str, Any]:
+    """Return a function as the catalogue shows it."""
     default = next((version for version in function.versions if version.label == DEFAULT_LABEL), None)
     return {
         "name": function.name,

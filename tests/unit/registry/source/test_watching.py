@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from libs.testing.wait import eventually
+from services.registry.homes.folder import FolderHome
 from services.registry.source import watching
 from services.registry.source.folder import FolderSource, Snapshot
 from services.registry.source.watching import Stamp
@@ -34,7 +35,7 @@ class Followed:
 async def following(root: Path) -> AsyncGenerator[Followed]:
     """Load the folder whenever it changes, as the registry does."""
     followed = Followed()
-    source = FolderSource(root)
+    source = FolderSource(FolderHome(root))
 
     async def follow() -> None:
         changes = cast("AsyncGenerator[frozenset[str]]", source.watch())
@@ -201,7 +202,7 @@ async def test_half_written_file_ends_up_whole(root: Path) -> None:
             file.write("def handler(event):\n")
             file.flush()
             file.write("    return 1\n")
-        whole = (await FolderSource(root).load()).functions[0].versions[0].bundle
+        whole = (await FolderSource(FolderHome(root)).load()).functions[0].versions[0].bundle
         await eventually(lambda: followed.digest() == whole)
 
 

@@ -1,0 +1,1 @@
+"""Where the files of functions live: a folder on disk, or the registry's store."""

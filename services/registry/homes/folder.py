@@ -1,0 +1,90 @@
+"""A tree of files in a folder on disk, which people and programs may write at the same time."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from libs import errors
+from services.registry.homes import atomic
+from services.registry.homes.port import FOLDER, Change
+from services.registry.source import listing, watching
+from services.registry.source.listing import MAX_SMALL, Listing
+
+_PATIENCE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.02
+
+
+class FolderHome:
+    """A functions folder."""
+
+    origin = FOLDER
+
+    def __init__(self, root: Path, *, pace: watching.Pace | None = None) -> None:
+        """Remember the folder, and how it is to be watched; nothing is read yet."""
+        self._root = root
+        self._pace = pace
+        self.place = str(root.absolute())
+
+    async def refresh(self) -> None:
+        """Do nothing: the folder is always as it is."""
+
+    def scan(self) -> Listing:
+        """List all files."""
+        return listing.scan(self._root)
+
+    def read(self, path: str, *, limit: int = MAX_SMALL) -> bytes:
+        """Return a file's bytes."""
+        return listing.read_small(self._root, path, limit=limit)
+
+    async def fetch(self, path: str, *, limit: int) -> bytes:
+        """Return a file's bytes."""
+        return await asyncio.to_thread(self.read, path, limit=limit)
+
+    def watch(self, *, is_news: Callable[[], Awaitable[bool]]) -> AsyncIterator[frozenset[str]]:
+        """Yield what has changed, once it has come to rest."""
+        return watching.watch(self._root, is_news=is_news, pace=self._pace)
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncGenerator[None]:
+        """Lock the folder against other registries; editors know nothing of it."""
+        try:
+            descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise errors.UnavailableError(f"the functions folder cannot be opened: {error.strerror}") from error
+        try:
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    while not _locked(descriptor):  # noqa: ASYNC110  a lock of the system tells nobody
+                        await asyncio.sleep(_PAUSE_SECONDS)
+            except TimeoutError:
+                raise errors.TemporaryError("another registry is writing to the functions folder") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    async def write(self, change: Change) -> None:
+        """Write, remove and clear, each file atomically."""
+        try:
+            await asyncio.to_thread(self._write, change)
+        except OSError as error:
+            name = Path(str(error.filename)).name if error.filename else "the functions folder"
+            raise errors.PermanentError(f"{name} cannot be written: {error.strerror or error}") from error
+
+    def _write(self, change: Change) -> None:
+        for path, data in change.put.items():
+            atomic.write(self._root, path, data)
+        for path in change.remove:
+            atomic.remove(self._root, path)
+        if change.clear:
+            atomic.clear(self._root, change.clear, keep=change.keep)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
