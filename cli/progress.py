@@ -29,3 +29,17 @@ def progress() -> Generator[Callable[[str], None]]:
         last = text
 
     yield show
+
+
+@contextlib.contextmanager
+def bar(what: str, *, total: int) -> Generator[Callable[[int], None]]:
+    """Yield what counts steps that were done: a bar on a terminal, nothing elsewhere, where it would be noise."""
+    if not sys.stderr.isatty() or not total:
+        yield lambda _done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda done: shown.advance(task, done)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: D301  the framework reads \b (keep these lines as they are) in docstrings
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,6 +62,42 @@ def show(
 
     named = functions.Named(name=name, runtime=runtime, version=version)
     raise typer.Exit(functions.show(named, at=at, code=code, json=json))
+
+
+@app.command()
+@remote
+def deploy(
+    what: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of functions, a function's own folder, or a file; else as fastfn.json says, or here."),
+    ] = None,
+    *,
+    at: Address,
+    name: Annotated[str, typer.Option("--as", help="Path that a file or a function's folder gets.", metavar="PATH")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove files of these folders that are not here.")] = False,
+    wait_seconds: Annotated[
+        float, typer.Option("--wait-seconds", min=0, help="How long to wait for dependencies; 0: not at all.")
+    ] = 600,
+    json: Json = False,
+) -> None:
+    """Bring functions to a platform that runs; only files that differ.
+
+    Waits until what they need is installed. The exit code is 1, and the tool's last lines are shown, when that fails. Values
+    that were set there with `fnbus env set` stay, unless an fn.env.json comes along.
+
+    \b
+    Examples:
+      fnbus deploy functions --profile prod
+      fnbus deploy functions/hello --dry-run
+      fnbus deploy get.user.js --as 'users/get.[id].js'
+    """
+    from cli import deploy as work
+    from cli import project
+
+    chosen = what or project.find(Path()).functions or Path()
+    wanted = work.Wanted(what=chosen, name=name, dry_run=dry_run, prune=prune, wait_seconds=wait_seconds)
+    raise typer.Exit(work.run(wanted, at=at, json=json))
 
 
 @app.command()

@@ -144,7 +144,7 @@ class Deployments:
 
     @contextlib.contextmanager
     def on_behalf(self, identity: str, actor: Actor) -> Generator[None]:
-        """Let writes of the function with that id count as somebody's for the length of the block."""
+        """Let writes of the function with that id, or of all for an empty one, count as somebody's in the block."""
         self._acting[identity] = actor
         try:
             yield
@@ -152,7 +152,7 @@ class Deployments:
             self._acting.pop(identity, None)
 
     def _actor(self, identity: str) -> Actor:
-        return self._acting.get(identity, FOLDER_ACTOR)
+        return self._acting.get(identity) or self._acting.get("", FOLDER_ACTOR)
 
     async def sync(self, *, full: bool = False, look: bool = True) -> None:
         """Return when everything that is in the files now has been deployed, as far as it can be, and projected.

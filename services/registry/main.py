@@ -23,6 +23,7 @@ from services.registry.building import Building
 from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
 from services.registry.editing.editor import Editor
+from services.registry.editing.trees import Trees
 from services.registry.figures import FigureKeeper
 from services.registry.functions import Functions
 from services.registry.handlers import Handlers
@@ -164,6 +165,7 @@ async def start(
             namespace_depth=chosen.namespace_depth,
         )
         await editor.serve(server)
+        await Trees(home=home, source=source, deployments=deployments).serve(server)
 
 
 def _home(chosen: RegistrySettings) -> Home | None:

@@ -19,6 +19,7 @@ from services.registry.audit import Audit
 from services.registry.catalog import Sealer
 from services.registry.deployments import Deployments
 from services.registry.editing.editor import Editor
+from services.registry.editing.trees import Trees
 from services.registry.functions import Functions
 from services.registry.homes.port import Home
 from services.registry.metrics import Metrics
@@ -35,6 +36,7 @@ class Registry:
     """What a test asks."""
 
     editor: Editor
+    trees: Trees
     home: Home
     functions: Functions
     audit: Audit
@@ -70,10 +72,11 @@ async def running(
         retry_seconds=0.01,
     )
     editor = Editor(home=home, source=source, deployments=deployments, functions=functions, clock=clock)
+    trees = Trees(home=home, source=source, deployments=deployments)
     task = asyncio.create_task(deployments.run())
     try:
         await deployments.sync(full=True)
-        yield Registry(editor=editor, home=home, functions=functions, audit=audit)
+        yield Registry(editor=editor, trees=trees, home=home, functions=functions, audit=audit)
     finally:
         task.cancel()
         await asyncio.wait([task])

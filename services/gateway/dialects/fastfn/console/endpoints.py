@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.gateway.dialects.fastfn.console import files, functions, whole
+from services.gateway.dialects.fastfn.console import files, functions, trees, whole
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler
 
@@ -17,6 +17,7 @@ def endpoints(plane: Plane) -> Mapping[str, dict[str, Handler]]:
         "/_fn/function-code": {"PUT": functions.set_code(plane)},
         "/_fn/function-files": {"GET": files.listing(plane)},
         "/_fn/function-file-content": {"GET": files.content(plane), "PUT": files.put(plane), "DELETE": files.remove(plane)},
+        "/_fn/files": {"GET": trees.listing(plane), "PUT": trees.change(plane)},
         "/_fn/reload": {"GET": reload, "POST": reload},
         "/_fn/packs": {"GET": whole.packs(plane)},
         "/_fn/api/functions": {"GET": whole.functions(plane)},

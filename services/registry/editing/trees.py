@@ -1,0 +1,166 @@
+"""Files of many functions at once: what is there, and a change that is deployed before it is answered.
+
+Files lie where a functions folder would have them, so that whatever the folder's rules make of them is made of them here: file
+routes, policies of folders, versions, shared modules. Each function's files are written together; a function that does not
+work afterwards is told as a problem, and what was deployed of it before goes on.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+from collections.abc import Collection, Iterable
+
+from libs import errors
+from libs.bus import rpc
+from libs.messages import trees as messages
+from libs.messages.catalog import Problem
+from libs.messages.functions import FunctionRef
+from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile
+from services.registry import documents
+from services.registry.deployments import Deployments
+from services.registry.homes.port import Change, Home
+from services.registry.source import tree
+from services.registry.source.folder import FolderSource, Snapshot
+
+log = logging.getLogger(__name__)
+
+_PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]@+=,()]{1,500}")
+_DEPLOY_SECONDS = 20.0
+
+
+class Trees:
+    """Lists and changes the tree of files."""
+
+    def __init__(self, *, home: Home, source: FolderSource, deployments: Deployments) -> None:
+        """Make it; `serve` begins.
+
+        Args:
+            home: where files are read and written.
+            source: what reads the same files for the deployments.
+            deployments: deploys what the files are.
+        """
+        self._home = home
+        self._source = source
+        self._deployments = deployments
+
+    async def serve(self, server: rpc.Server) -> None:
+        """Begin to answer.
+
+        Raises:
+            port.BusDisconnectedError: the bus cannot be reached.
+        """
+        await server.serve("tree", messages.ListTree, self.listing)
+        await server.serve("change-tree", ChangeTree, self.change)
+
+    async def listing(self, _request: messages.ListTree, _traceparent: str = "") -> Tree:
+        """Return all files.
+
+        Raises:
+            errors.TemporaryError: they cannot be reached.
+        """
+        await self._now()
+        paths = sorted(self._source.files)
+        found: list[TreeFile] = []
+        for path in paths:
+            data = await self._bytes(path)
+            if data is not None:
+                digest = "" if _is_secret(path) else hashlib.sha256(data).hexdigest()
+                found.append(TreeFile(path=path, size=len(data), digest=digest))
+        return Tree(files=tuple(found))
+
+    async def change(self, request: ChangeTree, _traceparent: str = "") -> TreeChanged:
+        """Write and remove files, and deploy them.
+
+        Raises:
+            errors.PermanentError: a path or a size does not fit; nothing was changed.
+            errors.TemporaryError: files, store or bus cannot be reached; what was written is deployed later.
+        """
+        for path in (*(file.path for file in request.put), *request.remove):
+            _check(path)
+        if any(len(file.data) > messages.MAX_FILE_BYTES for file in request.put):
+            raise errors.PermanentError(f"a file may have {messages.MAX_FILE_BYTES} bytes")
+        async with self._home.exclusive():
+            await self._now()
+            put = {file.path: file.data for file in request.put if await self._bytes(file.path) != file.data}
+            remove = tuple(path for path in request.remove if path in self._source.files)
+            if request.dry_run or not (put or remove):
+                return TreeChanged(changed=tuple(put), removed=remove)
+            with self._deployments.on_behalf("", request.actor):
+                await self._home.write(Change(put=put, remove=remove))
+                snapshot = await self._now()
+        touched = {*put, *remove}
+        _log(request, touched)
+        return TreeChanged(
+            changed=tuple(put),
+            removed=remove,
+            functions=tuple(_functions(snapshot, touched)),
+            problems=tuple(self._problems(snapshot, touched)),
+        )
+
+    def _problems(self, snapshot: Snapshot, touched: Collection[str]) -> Iterable[Problem]:
+        folders = {path.rpartition("/")[0] for path in touched}
+        for problem in snapshot.problems:
+            if problem.path in touched or problem.path.rpartition("/")[0] in folders or problem.path in folders:
+                yield problem
+        for function in _functions(snapshot, touched):
+            id_ = documents.function_id(namespace=function.namespace, runtime=function.runtime, name=function.name)
+            reason = self._deployments.refused.get(id_)
+            if reason is not None:
+                yield Problem(path=function.name, message=reason)
+
+    async def _bytes(self, path: str) -> bytes | None:
+        if path not in self._source.files:
+            return None
+        with contextlib.suppress(OSError):
+            return await self._home.fetch(path, limit=tree.MAX_BUNDLE_BYTES)
+        return None
+
+    async def _now(self) -> Snapshot:
+        """Return what is there now, deployed.
+
+        Raises:
+            errors.TemporaryError: files, store or bus cannot be reached.
+        """
+        try:
+            async with asyncio.timeout(_DEPLOY_SECONDS):
+                await self._deployments.sync()
+        except TimeoutError:
+            raise errors.DeadlineError("the functions could not be brought up to date in time") from None
+        snapshot = self._deployments.snapshot
+        if snapshot is None:
+            raise errors.UnavailableError("the functions cannot be read at the moment")
+        return snapshot
+
+
+def _check(path: str) -> None:
+    """Let pass what may be written.
+
+    Raises:
+        errors.PermanentError: it leads out of the functions, or to what discovery does not see.
+    """
+    parts = path.split("/")
+    plain = _PATH.fullmatch(path) and all(parts) and not any(part != part.strip() or part.startswith(".") for part in parts)
+    if not plain or path.endswith("~") or "__pycache__" in parts or "node_modules" in parts:
+        raise errors.PermanentError(f"invalid path: {path[:200]}")
+
+
+def _functions(snapshot: Snapshot, touched: Collection[str]) -> Iterable[FunctionRef]:
+    """Yield the versions that files belong to."""
+    for function in snapshot.functions:
+        for version in function.versions:
+            own = {*version.found.files, version.found.env_path, tree.join(version.found.folder, tree.CONFIG)}
+            if not own.isdisjoint(touched):
+                yield FunctionRef(
+                    namespace=snapshot.namespace, runtime=function.runtime, name=function.name, version=version.found.label
+                )
+
+
+def _is_secret(path: str) -> bool:
+    return path.rpartition("/")[2].lower() == tree.ENV
+
+
+def _log(request: ChangeTree, touched: Collection[str]) -> None:
+    fields = {"action": "tree_changed", "files": len(touched), "by": request.actor.principal}
+    log.info("%d files changed", len(touched), extra=fields)

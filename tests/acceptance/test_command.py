@@ -1,0 +1,64 @@
+"""The command as a newcomer uses it: init, call, deploy to a platform that runs, values, delete."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.running_dev import environment, running
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class _Person:
+    """Types commands in a folder."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    async def types(self, *arguments: str, stdin: str = "", code: int = 0) -> tuple[str, str]:
+        """Run `fnbus` with these arguments; return what it printed as result, and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment() | {"FNBUS_CONFIG": str(self._place / "config.toml")},
+            cwd=self._place,
+        )
+        out, err = await process.communicate(stdin.encode())
+        assert process.returncode == code, (out.decode(), err.decode())
+        return out.decode(), err.decode()
+
+
+async def test_newcomer_makes_calls_deploys_and_removes_functions(tmp_path: Path) -> None:
+    person = _Person(tmp_path)
+    (tmp_path / "served").mkdir()
+    async with running(tmp_path / "served", tmp_path / ".fnbus") as dev:
+        await person.types("init", "hello")
+        assert (tmp_path / "served" / "hello" / "handler.py").exists()
+        await dev.says("deployed hello")
+        out, _ = await person.types("invoke", "hello", "-q", "name=Ada")
+        assert out == '{"message":"Hello Ada, this is Python","params":{}}'
+
+        await person.types("init", "acme/other", "-t", "node", "--path", "mine")
+        (tmp_path / "mine" / "get.[id].js").write_text("exports.handler = async (event, { id }) => ({ id });\n")
+        out, _ = await person.types("deploy", "mine", "--dry-run")
+        assert out.splitlines() == ["+ acme/other/fn.config.json", "+ acme/other/handler.js", "+ get.[id].js"]
+        assert not (tmp_path / "served" / "acme").exists()
+        await person.types("deploy", "mine")
+        assert (await person.types("invoke", "/42"))[0] == '{"id":"42"}'
+        assert "this is Node" in (await person.types("invoke", "acme/other"))[0]
+        _, err = await person.types("deploy", "mine")
+        assert "nothing has changed" in err
+
+        await person.types("env", "set", "acme/other", "COLOUR=blue", "KEY", stdin="hush\n")
+        out, _ = await person.types("env", "list", "acme/other")
+        assert "blue" in out
+        assert "hush" not in out
+        out, _ = await person.types("list")
+        assert {"acme/other", "hello", "get.[id].js"} <= {line.split()[0] for line in out.splitlines()[1:]}
+        await person.types("delete", "acme/other", "--yes")
+        _, err = await person.types("show", "acme/other", code=1)
+        assert "there is no function acme/other" in err

@@ -1,0 +1,125 @@
+"""Files of many functions are written at once, deployed, and told; nothing leads out of the functions."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from libs import errors
+from libs.messages.audit import Actor, AuditList
+from libs.messages.functions import FunctionRef
+from libs.messages.trees import MAX_FILE_BYTES, ChangeTree, ListTree, NewFile
+from services.registry.homes.folder import FolderHome
+from tests.unit.registry.editing.stand import Registry, running
+
+HELLO = NewFile(path="get.hello.py", data=b"def handler(event):\n    return {}\n")
+ENV = NewFile(path="python/demo/fn.env.json", data=b'{"A": "1"}')
+DEMO = (
+    NewFile(path="python/demo/handler.py", data=b"from inner import value as handler\n"),
+    NewFile(path="python/demo/inner.py", data=b"value = lambda event: {}\n"),
+)
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+    """A registry on an empty folder."""
+    async with running(FolderHome(tmp_path)) as made:
+        yield made
+
+
+async def test_files_become_functions_as_in_a_folder(registry: Registry, tmp_path: Path) -> None:
+    done = await registry.trees.change(ChangeTree(put=(HELLO, ENV, *DEMO)))
+    assert done.changed == ("get.hello.py", "python/demo/fn.env.json", "python/demo/handler.py", "python/demo/inner.py")
+    assert set(done.functions) == {
+        FunctionRef(runtime="python", name="get.hello.py"),
+        FunctionRef(runtime="python", name="demo"),
+    }
+    assert done.problems == ()
+    assert (tmp_path / "python/demo/inner.py").read_bytes() == DEMO[1].data
+    assert (await registry.detail(FunctionRef(runtime="python", name="demo"))).entry.name == "demo"
+
+
+async def test_files_that_are_the_same_are_not_written(registry: Registry, tmp_path: Path) -> None:
+    await registry.trees.change(ChangeTree(put=(HELLO, ENV)))
+    before = (tmp_path / "get.hello.py").stat().st_mtime_ns
+    done = await registry.trees.change(ChangeTree(put=(HELLO, ENV)))
+    assert (done.changed, done.functions) == ((), ())
+    assert (tmp_path / "get.hello.py").stat().st_mtime_ns == before
+
+
+async def test_dry_run_says_what_would_change_and_changes_nothing(registry: Registry, tmp_path: Path) -> None:
+    await registry.trees.change(ChangeTree(put=(HELLO,)))
+    done = await registry.trees.change(ChangeTree(put=DEMO, remove=("get.hello.py", "gone.py"), dry_run=True))
+    assert done.changed == ("python/demo/handler.py", "python/demo/inner.py")
+    assert done.removed == ("get.hello.py",)
+    assert below(tmp_path) == ["get.hello.py"]
+
+
+async def test_listing_has_digests_but_none_of_environment_values(registry: Registry) -> None:
+    await registry.trees.change(ChangeTree(put=(HELLO, ENV)))
+    found = {file.path: file.digest for file in (await registry.trees.listing(ListTree())).files}
+    assert found == {HELLO.path: hashlib.sha256(HELLO.data).hexdigest(), ENV.path: ""}
+
+
+async def test_change_is_on_record_as_that_of_whoever_made_it(registry: Registry) -> None:
+    await registry.trees.change(ChangeTree(put=DEMO, actor=Actor(principal="ada", ip="127.0.0.1")))
+    await registry.audit.flush()
+    records = (await registry.audit.page(AuditList(), max_bytes=1_000_000)).records
+    assert {record.actor.principal for record in records} == {"ada"}
+
+
+async def test_removed_file_takes_its_function_along(registry: Registry) -> None:
+    await registry.trees.change(ChangeTree(put=(HELLO,)))
+    assert (await registry.trees.change(ChangeTree(remove=(HELLO.path,)))).removed == (HELLO.path,)
+    with pytest.raises(errors.NotFoundError):
+        await registry.detail(FunctionRef(runtime="python", name="get.hello.py"))
+
+
+async def test_config_that_is_broken_is_told(registry: Registry) -> None:
+    broken = NewFile(path="python/demo/fn.config.json", data=b"{not json")
+    done = await registry.trees.change(ChangeTree(put=(*DEMO, broken)))
+    assert [problem.path for problem in done.problems] == [broken.path]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x.py",
+        "/etc/x.py",
+        "a/../x.py",
+        "a//x.py",
+        "",
+        ".hidden/x.py",
+        "a/.env",
+        "x.py~",
+        "a/node_modules/x.js",
+        "a\0b",
+        "a\\b",
+    ],
+)
+async def test_path_that_is_none_is_refused_before_anything_is_written(registry: Registry, path: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.PermanentError, match="invalid path"):
+        await registry.trees.change(ChangeTree(put=(HELLO, NewFile(path=path, data=b""))))
+    with pytest.raises(errors.PermanentError, match="invalid path"):
+        await registry.trees.change(ChangeTree(remove=(path,)))
+    assert below(tmp_path) == []
+
+
+async def test_link_that_leads_out_is_not_followed(
+    registry: Registry, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (tmp_path / "out").symlink_to(elsewhere)
+    with pytest.raises(errors.PermanentError):
+        await registry.trees.change(ChangeTree(put=(NewFile(path="out/x.py", data=b""),)))
+    assert below(elsewhere) == []
+
+
+async def test_file_that_is_too_large_is_refused(registry: Registry) -> None:
+    with pytest.raises(errors.PermanentError, match="bytes"):
+        await registry.trees.change(ChangeTree(put=(NewFile(path="big.bin", data=b"x" * (MAX_FILE_BYTES + 1)),)))
