@@ -81,7 +81,7 @@ def deploy(
     ] = 600,
     json: Json = False,
 ) -> None:
-    """Bring functions to a platform that runs; only files that differ.
+    """Bring functions to a running platform: what differs only.
 
     Waits until what they need is installed. The exit code is 1, and the tool's last lines are shown, when that fails. Values
     that were set there with `fnbus env set` stay, unless an fn.env.json comes along.
