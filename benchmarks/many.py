@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ _HELLO = "hello"
 _LIVE_SECONDS = 30
 _QUIET_SECONDS = 120
 _IDLE_SECONDS = 0.1
-_LOOKS = 20
+_LOOKS = 50
 _SAVES = 20
 _ROUNDS = 8
 _CONFIGURED = 10
@@ -77,31 +78,37 @@ async def compare(report: Report, root: Path, count: int, seconds: float) -> Non
             await _looks(report, large)
             await _saves(report, large)
             await _calls(report, small, large, seconds)
+    report.say(f"\nThe load average was {os.getloadavg()[0]:.1f} then.")
 
 
 async def _looks(report: Report, cluster: Cluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client:
         for path in ("/_fn/health", "/_fn/catalog"):
             times: list[float] = []
-            size = 0
+            size, before = 0, load.cpu_seconds(cluster.of("gateway")[0].pid)
             for _ in range(_LOOKS):
                 began = time.perf_counter()
                 size = len((await client.get(path)).content)
                 times.append((time.perf_counter() - began) * 1000)
             times.sort()
+            spent = load.cpu_seconds(cluster.of("gateway")[0].pid) - before
             report.row(f"{path} ({size / 1024:.0f} KiB), p50 ms", statistics.median(times))
+            report.row(f"{path}, CPU of the gateway, ms", spent / _LOOKS * 1000)
 
 
 async def _saves(report: Report, cluster: Cluster) -> None:
     """Saved file to live, for a file that was there and for files that were not."""
-    changed: list[float] = []
-    added: list[float] = []
+    registry = cluster.of("registry")[0].pid
+    await asyncio.to_thread((cluster.functions / "get.live.py").write_text, "")
     async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client:
-        for number in range(_SAVES):
-            changed.append(await _live(client, cluster.functions / "get.live.py", "/live", f"version {number}"))
-            added.append(await _live(client, cluster.functions / f"get.new-{number}.py", f"/new-{number}", "new"))
-    for what, times in (("changed", sorted(changed[1:])), ("added", sorted(added))):
-        report.row(f"{what} file to live, p50 ms", statistics.median(times))
+        for what, name in (("changed", "live"), ("added", "new-{}")):
+            times: list[float] = []
+            before = load.cpu_seconds(registry)
+            for number in range(_SAVES):
+                route = name.format(number)
+                times.append(await _live(client, cluster.functions / f"get.{route}.py", f"/{route}", f"version {number}"))
+            report.row(f"{what} file to live, p50 ms", statistics.median(times))
+            report.row(f"{what} file, CPU of the registry, ms", (load.cpu_seconds(registry) - before) / _SAVES * 1000)
 
 
 async def _live(client: httpx.AsyncClient, target: Path, path: str, answer: str) -> float:
@@ -118,13 +125,20 @@ async def _live(client: httpx.AsyncClient, target: Path, path: str, answer: str)
 async def _calls(report: Report, small: Cluster, large: Cluster, seconds: float) -> None:
     """Calls of one function in both platforms, in turns: what the machine does beside counts for both."""
     times: dict[str, list[float]] = {small.url: [], large.url: []}
+    spent = dict.fromkeys(times, 0.0)
+    calls = dict.fromkeys(times, 0.0)
     for _ in range(_ROUNDS):
-        for url, taken in times.items():
-            taken.append((await load.wrk(f"{url}/{_HELLO}", connections=1, seconds=seconds)).p50_ms)
-    alone, among = (min(taken) for taken in times.values())  # the machine only ever adds to it
-    report.row("one function of one, p50 ms", alone)
-    report.row("one function of all, p50 ms", among)
-    report.row("ratio", among / alone)
+        for cluster in (small, large):
+            pids = [cluster.of(service)[0].pid for service in ("gateway", "executor")]
+            before = sum(map(load.cpu_seconds, pids))
+            found = await load.wrk(f"{cluster.url}/{_HELLO}", connections=1, seconds=seconds)
+            spent[cluster.url] += sum(map(load.cpu_seconds, pids)) - before
+            calls[cluster.url] += found.per_second * seconds
+            times[cluster.url].append(found.p50_ms)
+    for what, cluster in (("of one", small), ("of all", large)):
+        report.row(f"one function {what}, p50 ms", min(times[cluster.url]))  # the machine only ever adds to it
+        report.row(f"one function {what}, CPU of gateway and executor, µs", spent[cluster.url] / calls[cluster.url] * 1e6)
+    report.row("ratio of p50", min(times[large.url]) / min(times[small.url]))
 
 
 async def _answers(cluster: Cluster, path: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import uvicorn
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from libs import runtime_names
 from libs.bus import port
 from libs.clock import Clock, SystemClock
 from libs.lifecycle import Service
@@ -94,7 +95,8 @@ async def start(
         flags=settings.flags,
         secret=text_of(settings.console_session_secret, settings.console_session_secret_file, "SESSION_SECRET"),
     )
-    catalogue = Catalogue(max_body_bytes=settings.max_body_bytes, runtime_order=settings.runtimes or RUNTIME_ORDER)
+    served = [name for name in settings.runtimes if name in runtime_names.known()]
+    catalogue = Catalogue(max_body_bytes=settings.max_body_bytes, runtime_order=served or RUNTIME_ORDER)
     executors = Executors(clock or SystemClock())
     caller = Caller(bus, service.tasks, lost=executors.lost)
     meter = Meter()
