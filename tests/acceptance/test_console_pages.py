@@ -106,6 +106,10 @@ async def test_page_about_the_api_works_as_printed(shell: Shell, functions: Path
     await eventually(echoes)
     echoed = await shell.answers(page.NODE_ECHO)
     assert echoed["body"] == '{"name":"Node","said":"{\\"x\\":1}","user":{"trace_id":"abc-123"}}'
-    assert (await shell.prints(page.HEALTH)).startswith("HTTP/1.1 200")
+
+    async def is_healthy() -> bool:
+        return (await shell.prints(page.HEALTH)).startswith("HTTP/1.1 200")
+
+    await eventually(is_healthy)
     if page.HAS_JQ:
         assert "/risk-score" in await shell.prints(page.CATALOG)
