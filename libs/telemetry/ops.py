@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from libs import errors
 from libs.lifecycle import Service
@@ -42,15 +42,17 @@ class OpsApp:
         """Answer one request (ASGI)."""
         if scope["type"] != "http":
             return
-        status, kind, body = self.answer(scope["path"])
+        accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+        status, kind, body = self.answer(scope["path"], accept=accept.decode("latin-1"))
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def answer(self, path: str) -> tuple[int, bytes, bytes]:
-        """Return status, content type and body for a path."""
+    def answer(self, path: str, *, accept: str = "") -> tuple[int, bytes, bytes]:
+        """Return status, content type and body for a path; figures with examples for those who accept OpenMetrics."""
         if path == "/metrics":
-            return 200, CONTENT_TYPE_LATEST.encode(), generate_latest(self._metrics)
+            encode, kind = choose_encoder(accept)
+            return 200, kind.encode(), encode(self._metrics)
         if path == "/healthz":
             return 200, b"application/json", orjson.dumps({"status": "ok", "service": self._service})
         if path == "/readyz":

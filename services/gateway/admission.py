@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 
 from libs.messages.catalog import FunctionEntry, Policy, VersionEntry
+from services.gateway.books import Books
 
 
 class Gate:
@@ -18,6 +19,7 @@ class Gate:
     __slots__ = (
         "_line",
         "_used",
+        "books",
         "function",
         "in_flight",
         "label",
@@ -27,7 +29,6 @@ class Gate:
         "queue_seconds",
         "runtime",
         "shed",
-        "statuses",
         "timed_out",
         "used",
         "warmed",
@@ -55,8 +56,8 @@ class Gate:
         """Calls turned away because the gate was full."""
         self.timed_out = 0
         """Calls turned away because they had waited for too long."""
-        self.statuses = [0, 0, 0, 0, 0, 0]
-        """Ended calls by the first digit of their status."""
+        self.books = Books()
+        """Ended calls."""
         self._line: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._used = used
 
@@ -134,6 +135,8 @@ class Gates:
     def __init__(self) -> None:
         self._gates: dict[str, dict[str, Gate]] = {}
         self._used: set[Gate] = set()
+        self.gone = Books()
+        """Calls of versions that there are no longer: what is counted of all never goes down."""
 
     def gate(self, key: str, function: FunctionEntry, version: VersionEntry) -> Gate:
         """Return the version's gate, made when it is new, with the limits of its policy."""
@@ -149,7 +152,10 @@ class Gates:
         """Forget the gates of a function's versions whose labels are not in `labels`."""
         known = self._gates.pop(key, {})
         kept = {label: gate for label, gate in known.items() if label in labels}
-        self._used.difference_update(gate for label, gate in known.items() if label not in kept)
+        for label, gate in known.items():
+            if label not in kept and gate in self._used:
+                self.gone.add(gate.books)
+                self._used.discard(gate)
         if kept:
             self._gates[key] = kept
 

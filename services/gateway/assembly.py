@@ -122,6 +122,7 @@ async def start(
         GatewayCollector(
             meter=meter,
             gates=catalogue.gates.called,
+            gone=catalogue.gates.gone,
             in_flight=lambda: caller.in_flight,
             late=lambda: caller.late_replies,
             bus_connected=lambda: bus.connected,

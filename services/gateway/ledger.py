@@ -3,6 +3,7 @@
 import time
 
 from libs.telemetry import tracing
+from services.gateway.books import Example
 from services.gateway.exchange import Exchange
 from services.gateway.journal import Journal, Note
 from services.gateway.metrics import Meter
@@ -31,7 +32,11 @@ class Ledger:
     def count(self, exchange: Exchange, status: int) -> None:
         """Count an answer; of a streamed one the beginning, for its length is the handler's choice."""
         callee = exchange.callee
-        self._meter.count(callee.gate if callee else None, status, time.perf_counter() - exchange.began)
+        books = callee.gate.books if callee else self._meter.unrouted
+        seconds = time.perf_counter() - exchange.began
+        books.count(status, seconds)
+        if self.traced:
+            books.keep(Example(exchange.trace.trace_id, seconds, time.time()))
 
     def streamed(self, exchange: Exchange, status: int, broken: str) -> None:
         """Write down that a streamed answer, which `count` has counted, is over."""

@@ -42,6 +42,14 @@ def test_ready_says_what_is_missing() -> None:
     assert json.loads(body) == {"status": "not ready", "reason": "the bus is not connected", "service": "registry"}
 
 
+def test_figures_come_as_openmetrics_to_those_who_accept_it() -> None:
+    _, plain, _ = _app().answer("/metrics", accept="text/plain")
+    _, kind, body = _app().answer("/metrics", accept="application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
+    assert plain.startswith(b"text/plain")
+    assert kind.startswith(b"application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
 async def test_endpoints_answer_over_http() -> None:
     async with _service() as service:
         server = _server(_app())
