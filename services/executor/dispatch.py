@@ -18,7 +18,7 @@ from functools import partial
 from typing import cast
 
 from libs.messages.calls import FailureCode, ReplyKind
-from libs.messages.executions import ExecutionRow
+from libs.messages.executions import ExecutionKind, ExecutionRow
 from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.boot import Boot, StartError
@@ -450,6 +450,10 @@ class Dispatch:
         if run.flow is not None and run.flow.relayed:
             run.flow.end(code=result.code, message=result.message, run_us=times.run_us)
         else:
+            if result.output is not NO_OUTPUT and run.kind is not ExecutionKind.JOB:
+                known = self._catalogue.find(run.key)
+                if known is not None and known.version.policy.include_debug_headers:
+                    result = runs.with_output(result)
             run.on_done(run, runs.reply(result, times, executor=self._executor, free=self.pool.free))
 
     def _finish(self, run: Run, result: Result, now: float = 0.0) -> None:

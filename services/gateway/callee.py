@@ -82,6 +82,7 @@ def _debug_headers(function: FunctionEntry, version: VersionEntry) -> AsgiHeader
     named = {
         "x-fn-runtime": function.runtime,
         "x-fn-runtime-routing": "queue_group",
+        "x-fn-runtime-socket-index": "1",
         "x-fn-function": function.name,
         "x-fn-version": version.label,
         "x-fn-worker-pool-max-workers": str(pool.max_workers or version.policy.max_concurrency),

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from libs.messages.calls import FailureCode, ReplyKind
+from libs.messages.calls import PROXY_HEAD, FailureCode, ReplyKind
 from libs.messages.executions import Execution, ExecutionKind, ExecutionRow
 from libs.messages.logs import STDERR, STDOUT, LogLine, log_lines
 from libs.telemetry import tracing
@@ -145,3 +145,17 @@ def test_handler_span_tells_a_failure() -> None:
 def test_no_span_is_told_when_nobody_traces() -> None:
     assert tell(run("nonsense"), Result()) == {}
     assert tell(run(PARENT[:-1] + "0"), Result()) == {}
+
+
+def test_what_was_printed_is_among_the_headers_of_an_answer_when_it_is_asked_for() -> None:
+    output = Output(stdout="one\r\ntwo\n", stderr="é" * 3000)
+    for head, before in ((b"[]", []), (b'[["content-type","text/plain"]]', [["content-type", "text/plain"]])):
+        told = runs.with_output(Result(status=200, head=head, output=output))
+        assert orjson.loads(told.head) == [*before, ["x-fn-stdout", "one two"], ["x-fn-stderr", "é" * 2048]]
+
+
+def test_what_was_printed_is_nowhere_when_there_is_no_list_of_headers() -> None:
+    output = Output(stdout="one")
+    assert runs.with_output(Result(head=PROXY_HEAD, output=output)).head == PROXY_HEAD
+    failed = Result(kind=ReplyKind.FAILURE, output=output)
+    assert runs.with_output(failed) == failed
