@@ -124,6 +124,18 @@ async def test_rollback_survives_scans_and_ends_with_the_next_version(functions:
     assert (await functions.versions())["pins"] == []
 
 
+async def test_file_route_may_be_named_by_its_route(functions: Functions) -> None:
+    (functions.root / "get.other.py").write_text("x")
+
+    async def is_there() -> bool:
+        return (await functions.ask("GET", "/_fn/catalog"))["mapped_routes"].get("/other") is not None
+
+    await eventually(is_there)
+
+    for name in ("other", "/other", "get.other.py"):
+        assert (await functions.ask("GET", f"/_fn/versions?name={name}"))["name"] == "get.other.py"
+
+
 async def test_unpin_gives_the_label_back_to_the_folder(functions: Functions) -> None:
     one, two = [await functions.save(code) for code in ("1", "2")]
     await functions.roll(digest=one)

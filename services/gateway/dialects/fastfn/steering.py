@@ -175,10 +175,15 @@ def _function(plane: Plane, given: Mapping[str, Any]) -> FunctionEntry:
         raise Refusal(400, "name is required")
     if not isinstance(runtime, str):
         raise Refusal(400, "runtime must be a non-empty string")
-    entry = plane.catalogue.table.names.function(name, runtime=runtime)
-    if entry is None:
-        raise Refusal(404, "unknown function")
-    return entry
+    table = plane.catalogue.table
+    entry = table.names.function(name, runtime=runtime)
+    if entry is not None:
+        return entry
+    # A file route may also be named by its route.
+    for target in table.targets("/" + name.strip("/")):
+        if runtime in ("", target.owner.function.runtime):
+            return target.owner.function
+    raise Refusal(404, "unknown function")
 
 
 def _now(plane: Plane, entry: FunctionEntry) -> FunctionEntry:
