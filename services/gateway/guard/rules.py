@@ -139,7 +139,12 @@ def is_from_elsewhere(headers: Headers) -> bool:
     source = headers.get("origin")
     if source is None:
         return False
-    return not isinstance(source, str) or urlsplit(source).netloc.lower() != requests.first(headers, "host").lower()
+    if not isinstance(source, str):
+        return True
+    try:
+        return urlsplit(source).netloc.lower() != requests.first(headers, "host").lower()
+    except ValueError:  # no URL at all
+        return True
 
 
 @functools.lru_cache(maxsize=256)

@@ -90,6 +90,7 @@ async def test_guard_lets_pass(method: str, peer: tuple[str, int], headers: Head
         ("DELETE", LOCAL, {"sec-fetch-site": "cross-site"}, "missing CSRF header"),
         ("DELETE", LOCAL, {"sec-fetch-site": "same-site"}, "missing CSRF header"),
         ("POST", LOCAL, {"origin": "null", "host": "localhost"}, "missing CSRF header"),
+        ("POST", LOCAL, {"origin": "http://[", "host": "localhost"}, "missing CSRF header"),
         ("POST", LOCAL, {"origin": ["http://localhost", "https://evil.test"], "host": "localhost"}, "missing CSRF header"),
         ("POST", LOCAL, {"sec-fetch-site": "cross-site", "x-fn-admin-token": "wrong"}, "missing CSRF header"),
     ],
