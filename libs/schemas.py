@@ -88,7 +88,7 @@ def require_fit(schema: object) -> None:
             if name in each:
                 raise UnfitSchemaError(f"{place}: {name} is not supported")
         target = each.get("$ref", "#")
-        if target not in places:
+        if not isinstance(target, str) or target not in places:
             raise UnfitSchemaError(f"{place}: $ref must name a schema inside of this one, such as #/$defs/name")
 
 

@@ -19,6 +19,8 @@ from libs.schemas import Fault, Schema, UnfitSchemaError
         ({"pattern": "(?=a)b"}, "pattern"),
         ({"$ref": "http://example.com/schema.json"}, "#: $ref must name a schema inside of this one"),
         ({"properties": {"a": {"$ref": "#/$defs/b"}}}, "#/properties/a: $ref must name a schema inside of this one"),
+        ({"$ref": []}, "#: $ref must name a schema inside of this one"),
+        ({"items": {"$ref": {}}}, "#/items: $ref must name a schema inside of this one"),
         ({"$ref": "#/title", "title": "x"}, "$ref must name a schema"),
         (
             {"$schema": "http://json-schema.org/draft-07/schema#"},
