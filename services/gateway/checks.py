@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import orjson
 
-from libs import schemas
+from libs import nesting, schemas
 from libs.messages.catalog import Interface
 from libs.schemas import Schema
 from services.gateway.answers import Refusal
@@ -49,7 +49,7 @@ class Checks:
         if self._body is None or method in _BODILESS or (method == "DELETE" and not body):
             return
         try:
-            value: object = orjson.loads(body)
+            value = nesting.loads(body)
         except orjson.JSONDecodeError as error:
             raise _refused("body", "", f"is not JSON: {error}" if body else "is missing") from None
         fault = self._body.fault(value)

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import orjson
 
-from libs import errors
+from libs import errors, nesting
 from libs.messages.web import Edge
 from libs.outbound import addresses, client
 
@@ -85,7 +85,7 @@ def kept(headers: client.Headers) -> list[tuple[str, str]]:
 
 def _loaded(directive: bytes) -> dict[str, Any]:
     try:
-        loaded: object = orjson.loads(directive)
+        loaded = nesting.loads(directive)
     except orjson.JSONDecodeError:
         loaded = None
     if not isinstance(loaded, dict):

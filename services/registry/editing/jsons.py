@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import orjson
 
-from libs import errors
+from libs import errors, nesting
 
 type Fields = dict[str, Any]
 
@@ -18,7 +18,7 @@ def parse(data: bytes, *, what: str) -> Fields:
     if not data.strip():
         return {}
     try:
-        found: object = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+        found = nesting.loads(data.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
         raise errors.PermanentError(f"{what} is not JSON: {error}") from None
     if not isinstance(found, dict):

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import orjson
 
-from libs import schemas
+from libs import nesting, schemas
 from libs.messages import catalog
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
@@ -145,6 +145,6 @@ def _body_text(text: str) -> str:
 
 def _loaded(text: str) -> Any:
     try:
-        return cast("object", orjson.loads(text))
+        return nesting.loads(text)
     except orjson.JSONDecodeError:
         return None

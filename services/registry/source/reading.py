@@ -5,6 +5,7 @@ from typing import cast
 
 import orjson
 
+from libs import nesting
 from libs.messages import catalog
 
 LARGEST = 2**31 - 1
@@ -103,7 +104,7 @@ class Reader:
 def read_object(path: str, data: bytes, problems: list[catalog.Problem]) -> Mapping[str, object]:
     """Return the JSON object in `data`; an empty one, after saying so, when it is none."""
     try:
-        value: object = orjson.loads(data.removeprefix(_MARK))
+        value = nesting.loads(data.removeprefix(_MARK))
     except orjson.JSONDecodeError as error:
         problems.append(catalog.Problem(path=path, message=f"is not JSON: {error}"))
         return {}

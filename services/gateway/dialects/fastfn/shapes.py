@@ -8,6 +8,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from libs import nesting
 from libs.clock import epoch_ms
 from services.gateway.answers import CLIENT_GONE, Refusal
 
@@ -62,7 +63,7 @@ async def read_object(request: Request, *, limit: int) -> dict[str, Any]:
         Refusal: 400, it is none; 413, it is larger than `limit` bytes.
     """
     try:
-        value: object = orjson.loads(await read_body(request, limit=limit))
+        value = nesting.loads(await read_body(request, limit=limit))
     except orjson.JSONDecodeError as error:
         raise Refusal(400, "invalid json body", detail=str(error)) from None
     if not isinstance(value, dict):

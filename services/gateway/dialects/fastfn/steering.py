@@ -11,6 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from libs import nesting
 from libs.bus import rpc
 from libs.messages import codec, subjects, versions
 from libs.messages.catalog import Alias, FunctionEntry, Share
@@ -197,7 +198,7 @@ async def _body(request: Request) -> dict[str, Any]:
         Refusal: 400, it holds none; 413, it is too large.
     """
     try:
-        found: object = orjson.loads(await read_body(request, limit=_MAX_BODY_BYTES))
+        found = nesting.loads(await read_body(request, limit=_MAX_BODY_BYTES))
     except orjson.JSONDecodeError as error:
         raise Refusal(400, "invalid json body", detail=str(error)) from None
     if not isinstance(found, dict):

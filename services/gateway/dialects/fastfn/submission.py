@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import orjson
 
+from libs import nesting
 from services.gateway.answers import Refusal
 from services.gateway.routing.index import DEFAULT_LABEL
 from services.gateway.routing.table import METHODS
@@ -47,7 +48,7 @@ def parse(data: bytes) -> Submission:
         Refusal: 400 or 413, with the contract's text and, where that says little, a `detail`.
     """
     try:
-        document: object = orjson.loads(data)
+        document = nesting.loads(data)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, "invalid json body", detail=str(error)) from None
     if not isinstance(document, dict):

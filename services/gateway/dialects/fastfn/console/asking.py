@@ -9,6 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from libs import nesting
 from libs.bus import rpc
 from libs.messages import codec, functions, subjects
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FunctionDetail, FunctionRef
@@ -114,7 +115,7 @@ async def json_body(request: Request) -> dict[str, object]:
     if not data.strip():
         return {}
     try:
-        found: object = orjson.loads(data)
+        found = nesting.loads(data)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, "invalid json body", detail=str(error)) from None
     if not isinstance(found, dict):
