@@ -1,6 +1,7 @@
 """Builds the registry: the only place that chooses its adapters."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -46,6 +47,8 @@ from services.registry.vault import Vault
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
+_BRING_OUT_SECONDS = 2.0
+"""How long the answer to a change of a secret waits for the functions that have it."""
 
 
 def main() -> int:
@@ -90,7 +93,14 @@ async def start(
     audit = Audit(store=store, clock=clock)
     home = _home(chosen)
     source = FolderSource(home, _options(chosen)) if home is not None else None
-    vault = Vault(store=store, sealer=sealer, clock=clock, audit=audit, on_change=lambda: deployments.wake(full=False))
+
+    async def bring_out() -> None:
+        """Project what a secret changes before its change is answered; what takes longer comes with the next round."""
+        with contextlib.suppress(TimeoutError, errors.FnbusError):
+            async with asyncio.timeout(_BRING_OUT_SECONDS):
+                await deployments.sync(look=False)
+
+    vault = Vault(store=store, sealer=sealer, clock=clock, audit=audit, on_change=bring_out)
     projection = Projection(bus=bus, bundles=functions.bundle, metrics=metrics)
     deployments = Deployments(
         functions=functions,

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from libs import errors
 from libs.bus import rpc
@@ -37,7 +37,13 @@ class Vault:
     """The registry's secrets."""
 
     def __init__(
-        self, *, store: Store, sealer: Sealer, clock: Clock, audit: Audit, on_change: Callable[[], None] = lambda: None
+        self,
+        *,
+        store: Store,
+        sealer: Sealer,
+        clock: Clock,
+        audit: Audit,
+        on_change: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Make it; `serve` begins.
 
@@ -46,7 +52,7 @@ class Vault:
             sealer: for the values.
             clock: stamps them.
             audit: told of every write.
-            on_change: called after each.
+            on_change: awaited after each, before it is answered.
         """
         self._store = store
         self._sealer = sealer
@@ -119,7 +125,7 @@ class Vault:
         change = Change(actor=request.actor, action="secret.set", namespace=namespace, subject=key, changed=("value",))
         self._audit.note(change)
         log.info("secret %s was set", key, extra={"action": "secret_set", "namespace": namespace, "key": key})
-        self._on_change()
+        await self._changed()
         return _info(document)
 
     async def remove(self, request: RemoveSecret, _traceparent: str = "") -> SecretRemoved:
@@ -134,8 +140,12 @@ class Vault:
             self._audit.note(
                 Change(actor=request.actor, action="secret.removed", namespace=request.namespace, subject=request.key)
             )
-            self._on_change()
+            await self._changed()
         return SecretRemoved(existed=existed)
+
+    async def _changed(self) -> None:
+        if self._on_change is not None:
+            await self._on_change()
 
     async def _put(self, namespace: str, key: str, sealed: bytes) -> Document:
         """Store a sealed value, whoever else does so at the same time; return the document."""

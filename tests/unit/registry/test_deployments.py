@@ -105,7 +105,7 @@ class Stand:
         metrics, clock = Metrics(), ManualClock(NOON)
         audit = Audit(store=self.store, clock=clock)
         self.vault = Vault(
-            store=self.store, sealer=ring, clock=clock, audit=audit, on_change=lambda: deployments.wake(full=False)
+            store=self.store, sealer=ring, clock=clock, audit=audit, on_change=lambda: deployments.sync(look=False)
         )
         functions = Functions(store=self.store, clock=clock)
         bus = MemoryBus(self.broker)

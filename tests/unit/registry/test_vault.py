@@ -33,7 +33,7 @@ class Stand:
         ring = KeyRing.parse(keys)
         return Vault(store=self.store, sealer=ring, clock=self.clock, audit=self.audit, on_change=self.changed)
 
-    def changed(self) -> None:
+    async def changed(self) -> None:
         self.changes += 1
 
     async def names(self, vault: Vault) -> tuple[SecretInfo, ...]:
