@@ -356,10 +356,11 @@ class Deployments:
                 self._applied[identity] = (function, known)
             return True
         named = digests([entry])
+        actor = self._actor(identity)
         try:
             needed = {digest: each for digest, each in code.items() if digest in named}
             replaced = steering.reformed(known, fresh, entry)
-            written = await self._functions.write(entry, needed, by=FOLDER_ACTOR.principal, replaced=replaced)
+            written = await self._functions.write(entry, needed, by=actor.principal, replaced=replaced)
         except errors.ConflictError:
             await self._reread(identity)
             return False
@@ -368,7 +369,7 @@ class Deployments:
         if settled:
             self._applied[identity] = (function, written)
         now.deployed.append(written)
-        self._audit.note(of_function(self._actor(identity), "function.deployed", before=known, after=written))
+        self._audit.note(of_function(actor, "function.deployed", before=known, after=written))
         now.keep(code)
         self._metrics.deployments.labels("changed" if known else "created").inc()
         return True

@@ -91,15 +91,15 @@ def with_alias(entry: FunctionEntry, alias: Alias, stored: Mapping[str, VersionE
 
     Args:
         entry: the function.
-        alias: its shares name labels, or digests (whole) of versions that are kept.
-        stored: the function's kept versions by digest.
+        alias: its shares name labels, those of `kept` too, or digests (whole) of versions that are stored.
+        stored: the function's versions by digest.
 
     Raises:
         errors.NotFoundError: a share's version does not exist.
         errors.PermanentError: the alias is not a possible one.
     """
     _check(alias)
-    labels = {version.label for version in entry.versions}
+    labels = {version.label for version in entry.runnable}
     kept = {version.label: version for version in entry.kept}
     shares: list[Share] = []
     for share in alias.shares:

@@ -179,6 +179,27 @@ async def test_alias_splits_calls_by_weight_and_goes_again(functions: Functions)
     assert await functions.digest("canary") == ""
 
 
+async def test_share_of_a_canary_grows_by_the_digits_that_the_list_shows(functions: Functions) -> None:
+    one = await functions.save("1")
+    await functions.save("2")
+    await functions.ask("PUT", "/_fn/aliases", json={"name": "hello", "alias": "default", "versions": {"default": 90, one: 10}})
+    body = {"name": "hello", "alias": "default", "versions": {"default": 50, one[:12]: 50}}
+
+    grown = await functions.ask("PUT", "/_fn/aliases", json=body)
+    second = await functions.ask("PUT", "/_fn/aliases", json={"name": "hello", "alias": "old", "versions": one[:12]})
+
+    assert [(each["digest"], each["percent"]) for each in grown["aliases"][0]["versions"]][1] == (one, 50)
+    assert [each["digest"] for each in second["aliases"][1]["versions"]] == [one]
+
+
+async def test_version_that_the_api_makes_is_by_who_asked_for_it(functions: Functions) -> None:
+    await functions.save("1")
+
+    await functions.ask("PUT", "/_fn/function-code?runtime=python&name=hello", json={"code": "2"})
+
+    assert sorted(each["by"] for each in (await functions.versions())["versions"]) == ["folder", "local"]
+
+
 async def test_default_label_may_be_split_for_the_public_route(functions: Functions) -> None:
     one = await functions.save("1")
     await functions.save("2")
