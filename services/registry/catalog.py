@@ -11,10 +11,9 @@ from datetime import datetime
 import orjson
 
 from libs import errors
-from libs.messages import bundles
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, Resolution, VersionEntry
 from libs.messages.web import Assets, Home
-from services.registry import steering
+from services.registry import sealing, steering
 from services.registry.documents import function_id
 from services.registry.homes.port import FOLDER
 from services.registry.sealing import Sealer
@@ -194,23 +193,8 @@ def can_run(stored: VersionEntry | None) -> bool:
 
 def with_built(runtime: str, version: VersionEntry, built: Built) -> VersionEntry:
     """Return a version with something else that was built for it: another digest, for a worker holds something else."""
-    return replace(
-        version,
-        layer=built.layer,
-        layer_mount=built.layer_mount,
-        resolution=built.resolution,
-        digest=bundles.version_digest(
-            bundle=version.bundle,
-            runtime=runtime,
-            entrypoint=version.entrypoint,
-            handler=version.handler,
-            handler_style=version.handler_style,
-            env_sealed=version.env_sealed,
-            limits=version.limits,
-            permissions=version.permissions,
-            layer=built.layer,
-        ),
-    )
+    other = replace(version, layer=built.layer, layer_mount=built.layer_mount, resolution=built.resolution)
+    return replace(other, digest=sealing.plain_digest(runtime, other))
 
 
 def _version(
@@ -225,19 +209,9 @@ def _version(
     sealed = _sealed(
         version.env, context=f"env:{function}@{found.label}", before=before.env_sealed if before else b"", sealer=sealer
     )
-    return VersionEntry(
+    composed = VersionEntry(
         label=found.label,
-        digest=bundles.version_digest(
-            bundle=version.bundle,
-            runtime=runtime,
-            entrypoint=found.entrypoint,
-            handler=found.handler,
-            handler_style=found.handler_style,
-            env_sealed=sealed,
-            limits=found.limits,
-            permissions=found.permissions,
-            layer=built.layer,
-        ),
+        digest="",
         bundle=version.bundle,
         entrypoint=found.entrypoint,
         handler=found.handler,
@@ -255,6 +229,7 @@ def _version(
         resolution=built.resolution,
         interface=interfaces.over(found.interface, version.hints),
     )
+    return replace(composed, digest=sealing.plain_digest(runtime, composed))
 
 
 def _is_same_outcome(before: VersionEntry, built: Built) -> bool:

@@ -101,27 +101,33 @@ def _version(entry: FunctionEntry, version: VersionEntry, *, secrets: Mapping[st
         env = resealed(env, context=context, sealer=sealer)
     if not (wanted or version.secrets or version.secret_env) and env == version.env_sealed:
         return version
-    return replace(version, env_sealed=env, secrets=wanted, digest=_digest(entry.runtime, version, env, wanted))
+    now = replace(version, env_sealed=env, secrets=wanted)
+    return replace(now, digest=_digest(entry.runtime, now))
 
 
-def _digest(runtime: str, version: VersionEntry, env: bytes, secrets: Mapping[str, bytes]) -> str:
-    """Return the digest of a version whose workers hold these secrets, too."""
-    base = bundles.version_digest(
+def plain_digest(runtime: str, version: VersionEntry) -> str:
+    """Return the digest of a version as it is without secrets."""
+    return bundles.version_digest(
         bundle=version.bundle,
         runtime=runtime,
         entrypoint=version.entrypoint,
         handler=version.handler,
         handler_style=version.handler_style,
-        env_sealed=env,
+        env_sealed=version.env_sealed,
         limits=version.limits,
         permissions=version.permissions,
         layer=version.layer,
     )
-    if not secrets and not version.secret_env:
+
+
+def _digest(runtime: str, version: VersionEntry) -> str:
+    """Return the digest of a version whose workers hold secrets, too."""
+    base = plain_digest(runtime, version)
+    if not version.secrets and not version.secret_env:
         return base
     digest = hashlib.sha256(base.encode())
     for name in version.secret_env:
         digest.update(f"\0{name}".encode())
-    for name, sealed in secrets.items():
+    for name, sealed in version.secrets.items():
         digest.update(f"\0\0{name}\0".encode() + hashlib.sha256(sealed).digest())
     return digest.hexdigest()

@@ -56,14 +56,17 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-async def read_object(request: Request, *, limit: int) -> dict[str, Any]:
-    """Return the request's body, a JSON object.
+async def read_object(request: Request, *, limit: int, may_lack: bool = False) -> dict[str, Any]:
+    """Return the request's body, a JSON object; an empty one for no body, where it may lack.
 
     Raises:
         Refusal: 400, it is none; 413, it is larger than `limit` bytes.
     """
+    data = await read_body(request, limit=limit)
+    if may_lack and not data.strip():
+        return {}
     try:
-        value = nesting.loads(await read_body(request, limit=limit))
+        value = nesting.loads(data)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, "invalid json body", detail=str(error)) from None
     if not isinstance(value, dict):

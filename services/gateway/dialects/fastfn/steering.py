@@ -1,30 +1,25 @@
-"""`/_fn/versions`, `/_fn/rollback`, `/_fn/aliases`: which versions are kept, and where labels lead.
-
-A change is answered when this gateway's own catalogue shows it, so that whoever has the answer can rely on it.
-"""
+"""`/_fn/versions`, `/_fn/rollback`, `/_fn/aliases`: which versions are kept, and where labels lead."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs import nesting
 from libs.bus import rpc
 from libs.messages import codec, subjects, versions
 from libs.messages.catalog import Alias, FunctionEntry, Share
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
+from services.gateway.dialects.fastfn import revisions
 from services.gateway.dialects.fastfn.plane import Plane
-from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis, number, read_body
+from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis, number, read_object
 from services.gateway.routing.index import DEFAULT_LABEL
 
 _MAX_BODY_BYTES = 64 * 1024
 _LABEL = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
 _REGISTRY_SECONDS = 10.0
-_SHOWN_SECONDS = 5.0
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 500
 
@@ -58,7 +53,7 @@ def rollback(plane: Plane) -> Handler:
     """Return the endpoint that pins a label to an earlier version."""
 
     async def endpoint(request: Request) -> Response:
-        body = await _body(request)
+        body = await read_object(request, limit=_MAX_BODY_BYTES)
         entry = _function(plane, body)
         label = _label(body.get("version") or DEFAULT_LABEL, "invalid version")
         digest = body.get("digest") or ""
@@ -70,7 +65,7 @@ def rollback(plane: Plane) -> Handler:
             function=entry.name,
             label=label,
             digest=digest,
-            expected=_expected(request),
+            expected=revisions.expected(request),
         )
         return json_response(_steered(entry, label, await _change(plane, "rollback", order, entry)))
 
@@ -88,7 +83,7 @@ def unpin(plane: Plane) -> Handler:
             runtime=entry.runtime,
             function=entry.name,
             label=label,
-            expected=_expected(request),
+            expected=revisions.expected(request),
         )
         return json_response(_steered(entry, label, await _change(plane, "unpin", order, entry)))
 
@@ -108,7 +103,7 @@ def set_alias(plane: Plane) -> Handler:
     """Return the endpoint that adds or replaces an alias."""
 
     async def endpoint(request: Request) -> Response:
-        body = await _body(request)
+        body = await read_object(request, limit=_MAX_BODY_BYTES)
         entry = _function(plane, body)
         order = versions.SetAlias(
             actor=actor_of(request),
@@ -116,7 +111,7 @@ def set_alias(plane: Plane) -> Handler:
             function=entry.name,
             alias=_label(body.get("alias"), "invalid alias"),
             shares=_shares(body.get("versions")),
-            expected=_expected(request),
+            expected=revisions.expected(request),
         )
         await _change(plane, "set-alias", order, entry)
         return json_response(_aliases(_now(plane, entry)))
@@ -134,7 +129,7 @@ def remove_alias(plane: Plane) -> Handler:
             runtime=entry.runtime,
             function=entry.name,
             alias=_label(request.query_params.get("alias"), "invalid alias"),
-            expected=_expected(request),
+            expected=revisions.expected(request),
         )
         await _change(plane, "remove-alias", order, entry)
         return json_response(_aliases(_now(plane, entry)))
@@ -159,9 +154,7 @@ async def _change(plane: Plane, operation: str, request: codec.Record, entry: Fu
         now = plane.catalogue.table.names.function(entry.name, runtime=entry.runtime)
         return now is None or now.revision >= steered.revision
 
-    if not await plane.catalogue.until(is_shown, within=_SHOWN_SECONDS):
-        text = "the change is stored, and this gateway does not show it yet"
-        raise Refusal(503, text, (b"retry-after", b"1"), revision=steered.revision)
+    await revisions.shown(plane, is_shown, revision=steered.revision)
     return steered
 
 
@@ -191,21 +184,6 @@ def _now(plane: Plane, entry: FunctionEntry) -> FunctionEntry:
     return plane.catalogue.table.names.function(entry.name, runtime=entry.runtime) or entry
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """Return the JSON object that a request holds.
-
-    Raises:
-        Refusal: 400, it holds none; 413, it is too large.
-    """
-    try:
-        found = nesting.loads(await read_body(request, limit=_MAX_BODY_BYTES))
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, "invalid json body", detail=str(error)) from None
-    if not isinstance(found, dict):
-        raise Refusal(400, "invalid json body", detail="expected a JSON object")
-    return cast("dict[str, Any]", found)
-
-
 def _label(value: object, text: str) -> str:
     if not isinstance(value, str) or not _LABEL.fullmatch(value):
         raise Refusal(400, text)
@@ -228,16 +206,6 @@ def _shares(value: object) -> tuple[Share, ...]:
             raise Refusal(400, "a weight must be a whole number", version=label)
         shares.append(Share(version=_label(label, "invalid version"), weight=weight))
     return tuple(shares)
-
-
-def _expected(request: Request) -> int:
-    """Return the revision that `If-Match` asks for; 0 for any."""
-    given = request.headers.get("if-match", "").strip().removeprefix("W/").strip('"')
-    if given in ("", "*"):
-        return 0
-    if not given.isdecimal() or len(given) > 15 or int(given) == 0:
-        raise Refusal(400, "If-Match must be the revision of the function")
-    return int(given)
 
 
 def _version(each: versions.KeptVersion) -> dict[str, Any]:

@@ -1,22 +1,19 @@
-"""What a request of the console API names, and the registry asked about it.
-
-A change is answered when this gateway's own catalogue shows it, so that whoever has the answer can rely on it.
-"""
+"""What a request of the console API names, and the registry asked about it."""
 
 import re
+from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs import nesting
 from libs.bus import rpc
 from libs.messages import codec, functions, subjects
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FunctionDetail, FunctionRef
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
+from services.gateway.dialects.fastfn import revisions
 from services.gateway.dialects.fastfn.plane import Plane
-from services.gateway.dialects.fastfn.shapes import json_response, read_body
+from services.gateway.dialects.fastfn.shapes import json_response, read_object
 from services.gateway.routing.index import DEFAULT_LABEL
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -26,7 +23,6 @@ _RUNTIME = re.compile(r"[a-zA-Z0-9_-]{1,100}")
 _NAME = re.compile(r"[a-zA-Z0-9_.\[\]/ -]{1,500}")
 _VERSION = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
 _REGISTRY_SECONDS = 25.0
-_SHOWN_SECONDS = 2.0
 
 
 def target(request: Request, *, missing: int = 404) -> FunctionRef:
@@ -78,7 +74,7 @@ async def change(
         Refusal: 409, it is not what the request's `If-Match` says; 503, the catalogue does not show the change yet.
         errors.FnbusError: as in `ask`.
     """
-    expected = _expected(request)
+    expected = revisions.expected(request)
     order = ChangeFunction(
         target=wanted,
         kind=kind,
@@ -90,47 +86,25 @@ async def change(
     changed = await ask(plane, "change", order, Changed)
     if changed.outdated:
         text = "the function was changed meanwhile"
-        raise Refusal(409, text, (b"etag", etag(changed.revision)), expected_revision=expected, revision=changed.revision)
+        raise Refusal(
+            409, text, (b"etag", revisions.etag(changed.revision)), expected_revision=expected, revision=changed.revision
+        )
     await _shown(plane, wanted, changed.revision)
     return changed
 
 
-def etag(revision: int) -> bytes:
-    """Return the revision as an ETag."""
-    return f'"{revision}"'.encode()
-
-
 def answer(content: object, detail: FunctionDetail, status: int = 200) -> Response:
     """Return a JSON response that has the function's revision as its ETag."""
-    return json_response(content, status, {"etag": etag(detail.entry.revision).decode()})
+    return json_response(content, status, {"etag": revisions.etag(detail.entry.revision).decode()})
 
 
-async def json_body(request: Request) -> dict[str, object]:
+async def json_body(request: Request) -> dict[str, Any]:
     """Return the JSON object that a request holds; an empty one without a body.
 
     Raises:
         Refusal: 400, it holds something else; 413, it is too large.
     """
-    data = await read_body(request, limit=MAX_BODY_BYTES)
-    if not data.strip():
-        return {}
-    try:
-        found = nesting.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, "invalid json body", detail=str(error)) from None
-    if not isinstance(found, dict):
-        raise Refusal(400, "invalid json body", detail="expected a JSON object")
-    return found  # pyright: ignore[reportUnknownVariableType]  JSON's keys are text
-
-
-def _expected(request: Request) -> int:
-    """Return the revision that a request's `If-Match` asks for; 0 for any."""
-    given = request.headers.get("if-match", "").strip().removeprefix("W/").strip('"')
-    if given in ("", "*"):
-        return 0
-    if not given.isdecimal() or len(given) > 15 or int(given) == 0:
-        raise Refusal(400, "If-Match must be the ETag of the function", detail=given[:100])
-    return int(given)
+    return await read_object(request, limit=MAX_BODY_BYTES, may_lack=True)
 
 
 async def _shown(plane: Plane, wanted: FunctionRef, revision: int) -> None:
@@ -141,6 +115,4 @@ async def _shown(plane: Plane, wanted: FunctionRef, revision: int) -> None:
         named = names.find(wanted.name, version=wanted.version, runtime=wanted.runtime)
         return named is None if revision == 0 else named is not None and named.function.revision >= revision
 
-    if not await plane.catalogue.until(is_shown, within=_SHOWN_SECONDS):
-        text = "the change is stored, and this gateway does not show it yet"
-        raise Refusal(503, text, (b"retry-after", b"1"), revision=revision)
+    await revisions.shown(plane, is_shown, revision=revision)

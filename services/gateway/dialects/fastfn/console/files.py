@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from libs.messages.functions import MAX_CONTENT_BYTES, ChangeKind, FileContent, FunctionRef, GetFile
 from services.gateway.answers import Refusal
+from services.gateway.dialects.fastfn import revisions
 from services.gateway.dialects.fastfn.console import asking, shown
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response
@@ -51,7 +52,7 @@ def put(plane: Plane) -> Handler:
         if len(data) > MAX_CONTENT_BYTES:
             raise Refusal(413, "payload too large")
         changed = await asking.change(plane, request, ChangeKind.PUT_FILE, wanted=wanted, body=data, path=path)
-        return json_response({"ok": True, "path": path}, headers={"etag": asking.etag(changed.revision).decode()})
+        return json_response({"ok": True, "path": path}, headers={"etag": revisions.etag(changed.revision).decode()})
 
     return endpoint
 
@@ -63,7 +64,7 @@ def remove(plane: Plane) -> Handler:
         wanted = _target(request)
         path = _path(request.query_params.get("path"))
         changed = await asking.change(plane, request, ChangeKind.DELETE_FILE, wanted=wanted, path=path)
-        return json_response({"ok": True, "path": path}, headers={"etag": asking.etag(changed.revision).decode()})
+        return json_response({"ok": True, "path": path}, headers={"etag": revisions.etag(changed.revision).decode()})
 
     return endpoint
 
