@@ -178,12 +178,13 @@ def _show(
     if left:
         output.remark(f"{left} files there are not here, as {plan.remove[0]}: --prune removes them", fg="yellow")
     count = len(outcome.changed) + len(outcome.removed)
+    files = "1 file" if count == 1 else f"{count} files"
     where = f"{at.profile} ({at.url})" if at.profile else at.url
     if wanted.dry_run:
-        output.remark(f"{count} files would change at {where}; nothing was done")
+        output.remark(f"{files} would change at {where}; nothing was done")
     elif not count:
         output.remark(f"nothing has changed at {where}", fg="green")
     else:
         names = ", ".join(_name(function) for function in outcome.functions)
-        text = f"deployed {count} files to {where} in {seconds:.1f} s{f': {names}' if names else ''}"
+        text = f"deployed {files} to {where} in {seconds:.1f} s{f': {names}' if names else ''}"
         output.remark(text, fg="yellow" if failed or outcome.problems else "green")

@@ -38,7 +38,7 @@ def test_deploy_sends_what_differs_and_says_what_it_did(
     assert sent == {"put": {"hello/handler.py": {"content": "code"}}, "remove": []}
     out, err = capfd.readouterr()
     assert out == "+ hello/handler.py\n"
-    assert f"deployed 1 files to {gateway.url}" in err
+    assert f"deployed 1 file to {gateway.url}" in err
 
 
 def test_deploy_sends_nothing_when_all_is_the_same(
