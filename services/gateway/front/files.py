@@ -25,7 +25,7 @@ _YEAR = b"public, max-age=31536000, immutable"
 _REVALIDATE = b"public, max-age=0, must-revalidate"
 _HEXADECIMAL = re.compile(r"[0-9a-f]{8,64}")
 _WORD = re.compile(r"[._-]([0-9A-Za-z_-]+)\.[a-z0-9.]+$")
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,100})-(\d{0,100})")
 _HASH_LENGTH = 8
 
 
