@@ -271,3 +271,12 @@ async def test_metrics_count_calls_by_function_and_status(client: httpx.AsyncCli
     assert 'fnbus_gateway_calls_total{function="hello",runtime="python",status="2xx",version="default"} 1.0' in text
     assert 'fnbus_gateway_calls_total{function="",runtime="",status="4xx",version=""} 1.0' in text
     assert "fnbus_bus_connected 1.0" in text
+
+
+@pytest.mark.parametrize("text", ["!", "é", "AAA"])
+async def test_file_that_is_no_base64_is_a_bad_request(client: httpx.AsyncClient, text: str) -> None:
+    query = "?runtime=python&name=hello"
+    written = await client.put(f"/_fn/function-file-content{query}", json={"path": "a.bin", "content_base64": text})
+    assert (written.status_code, written.json()["error"]) == (400, "content_base64 must be base64")
+    deployed = await client.put("/_fn/files", json={"put": {"a/b.bin": {"content_base64": text}}})
+    assert (deployed.status_code, deployed.json()["error"]) == (400, "content_base64 must be base64")

@@ -1,7 +1,6 @@
 """`/_fn/function-files` and `/_fn/function-file-content` (contract 2.8)."""
 
 import base64
-import binascii
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -86,7 +85,7 @@ def _data(body: dict[str, object]) -> bytes:
     if isinstance(coded, str):
         try:
             return base64.b64decode(coded, validate=True)
-        except binascii.Error:
+        except ValueError:  # what is not ASCII is no binascii.Error
             raise Refusal(400, "content_base64 must be base64") from None
     text = body.get("content")
     if not isinstance(text, str):

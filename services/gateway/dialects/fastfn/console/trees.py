@@ -1,7 +1,6 @@
 """`/_fn/files`: the files of all functions at once, as `fnbus deploy` brings them."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -83,5 +82,5 @@ def _data(path: str, value: object) -> bytes:
         raise Refusal(400, "a file must have content or content_base64", path=path)
     try:
         return base64.b64decode(coded, validate=True)
-    except binascii.Error:
+    except ValueError:  # what is not ASCII is no binascii.Error
         raise Refusal(400, "content_base64 must be base64", path=path) from None
