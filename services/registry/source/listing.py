@@ -1,7 +1,8 @@
 """What lies in a functions folder: names, sizes and times, gathered without reading any file.
 
 Left out here, because nothing that discovery or a bundle needs is there: dot files and dot folders, `__pycache__`,
-editors' backup files, symbolic links that leave the functions folder. Which of the rest are routes is decided by `discover`.
+editors' backup files, symbolic links that leave the functions folder or lead to secrets. Which of the rest are routes is
+decided by `discover`.
 """
 
 import errno
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from libs import errors
 from libs.messages import catalog
+
+ENV = "fn.env.json"
+"""Environment values, which are nobody's to read."""
 
 MAX_FILES = 200_000
 """Files that a functions folder may have in all."""
@@ -163,6 +167,10 @@ class _Scan:
             real = os.path.realpath(entry.path, strict=True)
             if not real.startswith(self._inside):
                 self._say(path, "is a symbolic link that leaves the functions folder; it is left out")
+                return None
+            if real.rpartition("/")[2].lower() == ENV != entry.name.lower():
+                # Under any other name its values would be a file like all others: shown, sent to workers, stored as they are.
+                self._say(path, f"is a symbolic link to an {ENV} under another name; it is left out")
                 return None
             if entry.is_dir():
                 return None if real in chain else self._enter(path, (*chain, real))

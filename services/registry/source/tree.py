@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from services.registry.source.listing import File, Listing
+from services.registry.source.listing import ENV, File, Listing
 
 CONFIG = "fn.config.json"
 MANIFEST = "fn.routes.json"
-ENV = "fn.env.json"
 
 MAX_BUNDLE_FILES = 2_000
 MAX_BUNDLE_BYTES = 32 * 1024 * 1024

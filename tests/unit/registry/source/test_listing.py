@@ -56,6 +56,15 @@ def test_scan_follows_links_inside_and_refuses_those_that_leave(tmp_path: Path) 
     assert "leaves the functions folder" in found.problems[0].message
 
 
+def test_scan_leaves_out_links_that_give_environment_values_another_name(tmp_path: Path) -> None:
+    write(tmp_path, "shared/fn.env.json", "a/x.py", "public/y.txt")
+    (tmp_path / "a" / "fn.env.json").symlink_to(tmp_path / "shared" / "fn.env.json")
+    (tmp_path / "public" / "values.txt").symlink_to(tmp_path / "a" / "fn.env.json")
+    found = listing.scan(tmp_path)
+    assert [file.path for file in found.files] == ["a/fn.env.json", "a/x.py", "public/y.txt", "shared/fn.env.json"]
+    assert [problem.path for problem in found.problems] == ["public/values.txt"]
+
+
 def test_scan_ends_when_links_go_in_circles(tmp_path: Path) -> None:
     write(tmp_path, "a/x.py", "b/y.py")
     (tmp_path / "a" / "b").symlink_to(tmp_path / "b")
