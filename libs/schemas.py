@@ -5,7 +5,9 @@ to them, so nothing here fetches anything, no pattern takes longer than its text
 back-reference), and what a schema refers to has to be inside of it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple, cast
 
 import jsonschema_rs
@@ -26,6 +28,8 @@ _UNFIT = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$
 _OPENAPI = ("discriminator", "xml", "externalDocs")
 """Keywords that OpenAPI gives another meaning than none."""
 _LONGEST_MESSAGE = 200
+_MOST_WAYS = 300
+"""Ways from a schema to the parts of a value on which a fault is looked for; some thousands take a second."""
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1_000_000, dfa_size_limit=1_000_000)
 
 
@@ -51,6 +55,7 @@ class Schema:
             UnfitSchemaError: it is none, or not one that can be used.
         """
         require_fit(schema)
+        self._levels = _levels(inner(cast("dict[str, Any]", schema)))
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
                 cast("Any", schema), offline=True, validate_formats=True, pattern_options=_PATTERNS
@@ -63,6 +68,12 @@ class Schema:
     def fault(self, value: object) -> Fault | None:
         """Return the first thing that is wrong with a value, None when nothing is."""
         try:
+            # Whether there is a fault is told at once. Which one is not: where alternatives contain the schema that they are
+            # in, each level of a value doubles the ways to it, and a short body would keep a gateway busy for hours.
+            if self._validator.is_valid(value):
+                return None
+            if self._levels and not _is_within(value, self._levels):
+                return Fault("", "does not fit the schema; it is nested too deep to say where")
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
             return Fault(_place(error.instance_path), _short(error.message))
@@ -167,6 +178,35 @@ def _inside(name: str, value: Any, change: Callable[[Mapping[str, Any]], dict[st
     if name in _LISTS and isinstance(value, list):
         return [changed(each) for each in cast("list[Any]", value)]
     return value
+
+
+def _levels(places: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return on how many levels of a value a fault can be looked for; 0 for any number.
+
+    Args:
+        places: what `inner` tells of the schema.
+    """
+    refs = {place: each["$ref"] for place, each in places.items() if "$ref" in each}
+    graph = {
+        place: [f"{place}/{step}" for name, value in each.items() for step, _ in _schemas(name, value)]
+        for place, each in places.items()
+    }
+    for place, target in refs.items():
+        graph[place].append(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        return max(1, int(math.log(_MOST_WAYS, len(refs)))) if len(refs) > 1 else 0
+    return 0
+
+
+def _is_within(value: object, levels: int) -> bool:
+    """Return whether a value has no more than so many levels of objects and lists."""
+    if isinstance(value, dict):
+        return levels > 0 and all(_is_within(each, levels - 1) for each in cast("dict[str, Any]", value).values())
+    if isinstance(value, list):
+        return levels > 0 and all(_is_within(each, levels - 1) for each in cast("list[Any]", value))
+    return True
 
 
 def _place(path: list[str | int]) -> str:

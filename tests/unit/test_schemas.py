@@ -90,3 +90,31 @@ def test_rooted_changes_references_and_nothing_else() -> None:
         "items": {"$ref": "#/r"},
         "anyOf": [{"const": {"$ref": "#"}}],
     }
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_schema_that_contains_itself_in_alternatives_is_held_up_to_what_is_nested(keyword: str) -> None:
+    node = {"type": "object", "required": ["l"], "properties": {"l": {"$ref": "#"}}}
+    schema = Schema({keyword: [node, node, {"const": 1}]})
+    assert schema.fault(_chain(90, leaf=2)) == Fault("", "does not fit the schema; it is nested too deep to say where")
+    told = schema.fault(_chain(2, leaf=2))
+    assert told is not None
+    assert "too deep" not in told.message
+
+
+def test_schema_that_contains_itself_once_says_where_a_fault_is() -> None:
+    schema = Schema({"properties": {"l": {"$ref": "#"}, "n": {"type": "integer"}}})
+    assert schema.fault(_chain(90, leaf={"n": "x"})) == Fault((".l" * 90 + ".n")[:200], '"x" is not of type "integer"')
+
+
+def test_schema_that_shares_parts_and_does_not_contain_itself_says_where_a_fault_is() -> None:
+    link = {f"a{at}": {"properties": {"l": {"$ref": f"#/$defs/a{at + 1}"}}} for at in range(20)}
+    schema = Schema({"$defs": link | {"a20": {"type": "integer"}}, "$ref": "#/$defs/a0"})
+    assert schema.fault(_chain(20, leaf="x")) == Fault(".l" * 20, '"x" is not of type "integer"')
+
+
+def _chain(levels: int, *, leaf: object) -> object:
+    value = leaf
+    for _ in range(levels):
+        value = {"l": value}
+    return value
