@@ -1,4 +1,4 @@
-"""`fnbus jobs`: hands jobs to a gateway, follows them, fetches their results (contract 2.10)."""
+"""`fnbus jobs`: hands jobs to a gateway, follows them, fetches their results."""
 
 import base64
 import time

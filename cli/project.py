@@ -1,4 +1,4 @@
-"""A project's own file, `fastfn.json`, as FastFN has it: where the functions are, and how they are run (contract 2.5).
+"""A project's own file, `fastfn.json`, as FastFN has it: where the functions are, and how they are run.
 
 Fields that mean FastFN's own processes are named as not used.
 """

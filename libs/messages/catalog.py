@@ -10,7 +10,7 @@ from libs.messages.web import Assets, Cors, Edge, Home
 
 @record()
 class WorkerPoolPolicy:
-    """How many workers a function may have and how calls queue for them (FastFN contract 2.5)."""
+    """How many workers a function may have and how calls queue for them."""
 
     enabled: bool = True
     min_warm: int = 0
@@ -25,7 +25,7 @@ class WorkerPoolPolicy:
 
 @record()
 class KeepWarm:
-    """How many workers of a function stay although nobody calls it (FastFN contract 2.5)."""
+    """How many workers of a function stay although nobody calls it."""
 
     enabled: bool = False
     min_warm: int = 1
@@ -71,7 +71,7 @@ class Permissions:
 
 @record()
 class Resolution:
-    """What came of a version's dependencies (FastFN contract 2.15)."""
+    """What came of a version's dependencies."""
 
     state: str = "none"
     """`none`: nothing to build; `pending`: under way; `ok`; `error`."""
@@ -108,7 +108,7 @@ class Policy:
 
 @record()
 class Retry:
-    """How a scheduled run is tried again (contract 2.9)."""
+    """How a scheduled run is tried again."""
 
     max_attempts: int = 3
     base_delay_seconds: float = 1.0
@@ -118,7 +118,7 @@ class Retry:
 
 @record()
 class Schedule:
-    """When a function fires by itself and with which request (contract 2.9). Either `every_seconds` or `cron` is set."""
+    """When a function fires by itself and with which request. Either `every_seconds` or `cron` is set."""
 
     enabled: bool = True
     every_seconds: int = 0
@@ -135,7 +135,7 @@ class Schedule:
 
 @record()
 class Interface:
-    """What is told of a version to those who call it (contract 2.5, 2.12): a line, examples, and what requests are held to.
+    """What is told of a version to those who call it: a line, examples, and what requests are held to.
 
     Examples and schemas are JSON text, so that nothing on their way has to understand them. Empty: nothing is said.
     """
@@ -205,7 +205,7 @@ class RouteEntry:
     hosts: tuple[str, ...] = ()
     """Exact names or `*.example.com`; empty: all."""
     rank: int = 1
-    """1 file, 2 `fn.routes.json`, 3 function directory or config (contract 2.1)."""
+    """1 file, 2 `fn.routes.json`, 3 function directory or config."""
     force_url: bool = False
 
 

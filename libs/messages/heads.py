@@ -1,4 +1,4 @@
-"""The head of a request: the JSON that a guest turns into its event (contract 2.3).
+"""The head of a request: the JSON that a guest turns into its event.
 
 It is encoded once, by whoever makes the invocation (the gateway for a call, the scheduler for a job), and decoded once,
 by the guest. What does not change between calls of one version (`static_context`) is encoded when the catalogue changes
@@ -85,7 +85,7 @@ def encode(
         traceparent: W3C trace context that the handler's own spans belong under.
         ts: epoch milliseconds; 0 for now.
         pinned: label, when the caller named a version.
-        user: `event.context.user`; never from the public (N9).
+        user: `event.context.user`; never from the public.
         trigger: `event.context.trigger` of a scheduled run.
     """
     head: dict[str, Any] = {

@@ -10,7 +10,7 @@ from libs.messages.codec import record
 
 
 class JobState(StrEnum):
-    """Where a job stands (contract 2.10, N7)."""
+    """Where a job stands."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -251,7 +251,7 @@ class ScheduleList:
 
 @record()
 class ScheduleView:
-    """A schedule and what became of it (contract 2.9)."""
+    """A schedule and what became of it."""
 
     namespace: str
     runtime: str

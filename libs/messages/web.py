@@ -5,7 +5,7 @@ from libs.messages.codec import record
 
 @record()
 class Edge:
-    """Where the gateway may fetch from when a handler answers with `proxy` (FastFN contract 2.4)."""
+    """Where the gateway may fetch from when a handler answers with `proxy`."""
 
     base_url: str = ""
     """What a `path` is put behind; empty: only whole URLs."""

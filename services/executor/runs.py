@@ -194,7 +194,7 @@ def of_last(run: Run, frame: Frame, output: Output, *, cpu_us: int = 0, peak_kib
 
 
 def with_output(result: Result) -> Result:
-    """Return a result whose answer has what was printed among its headers (contract 2.2), for versions that ask for that."""
+    """Return a result whose answer has what was printed among its headers, for versions that ask for that."""
     head = result.head
     if result.kind is not ReplyKind.ANSWER or not head.startswith(b"[") or not head.endswith(b"]"):
         return result

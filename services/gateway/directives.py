@@ -1,4 +1,4 @@
-"""What a handler that answers with `proxy` wants fetched, checked against its function's `edge` policy (contract 2.4). Pure.
+"""What a handler that answers with `proxy` wants fetched, checked against its function's `edge` policy. Pure.
 
 What can be told from the URL alone is decided here: host, path, headers. Where a host's name leads is looked at when the
 connection is made (`libs.outbound.client`).

@@ -1,4 +1,4 @@
-"""The edge proxy: fetches what a handler asked for instead of answering itself (contract 2.4).
+"""The edge proxy: fetches what a handler asked for instead of answering itself.
 
 A reply that asks for it is told by its head, which is none that an answer could have. So a plain answer pays nothing for this.
 """

@@ -111,7 +111,7 @@ def content_length(headers: Headers) -> int:
 
 
 class Origin:
-    """Where requests come from: the connection, or what a configured proxy says (N9)."""
+    """Where requests come from: the connection, or what a configured proxy says."""
 
     def __init__(self, trusted_proxies: Sequence[Network] = ()) -> None:
         """Believe `X-Forwarded-For` and `X-Forwarded-Host` of peers in these networks."""

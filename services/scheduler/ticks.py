@@ -205,7 +205,7 @@ class Ticks:
 
 
 def _pings(version: VersionEntry) -> Schedule | None:
-    """Return the schedule of the calls that keep a version warm (contract 2.9); None when it asks for none."""
+    """Return the schedule of the calls that keep a version warm; None when it asks for none."""
     keep = version.policy.keep_warm
     if not keep.enabled:
         return None

@@ -1,4 +1,4 @@
-"""Which home page or static file a request is for (contract 2.14). Pure; made anew whenever the catalogue's meta changes."""
+"""Which home page or static file a request is for. Pure; made anew whenever the catalogue's meta changes."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The switches of the control plane, as they are set and as they are overridden at run time (contract 2.8, ui-state). Pure."""
+"""The switches of the control plane, as they are set and as they are overridden at run time. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

@@ -1,6 +1,6 @@
 """Who may use the control plane: clients on loopback and those who know the admin token, within what the flags allow. Pure.
 
-The order of the questions, and the texts, are FastFN's (contract 2.7). Being local is itself a kind of credential, and so is a
+The order of the questions, and the texts, are FastFN's. Being local is itself a kind of credential, and so is a
 session's cookie: a web page in the user's browser could borrow either. So a write that a browser sends from another site is
 refused unless it shows that it was meant (contract, decision 2), and loopback counts only for requests to this machine by a
 name of its own: a page whose name was made to lead to 127.0.0.1 asks under that name.

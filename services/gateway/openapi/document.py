@@ -1,4 +1,4 @@
-"""The routes of the catalogue as OpenAPI's paths (contract 2.12). Pure.
+"""The routes of the catalogue as OpenAPI's paths. Pure.
 
 What is listed is what is routed: every pattern with every method that it takes, and nothing else. OpenAPI knows one operation
 for a path and method, where the table may have several (for other hosts, or behind a more specific pattern): the one that is

@@ -3,7 +3,7 @@
 Literal patterns lie in a dict, the others in a trie. The table changes in place, one function at a time, so that a change
 among thousands of functions costs what that one function costs. It knows nothing of HTTP beyond method names.
 
-Match order (contract 2.1): the exact path, then patterns by specificity. A pattern in the conflict table answers for every
+Match order: the exact path, then patterns by specificity. A pattern in the conflict table answers for every
 method. The first pattern with a target for method and host wins; when none has one, what was found decides between
 "wrong method" and "wrong host".
 """

@@ -1,4 +1,4 @@
-"""What becomes of a function's config when the API changes it (contract 2.5, N10). Pure.
+"""What becomes of a function's config when the API changes it. Pure.
 
 A change is merged into what is there and then read by the rules by which files are read. What these find wrong, and would
 pass over in a file, is refused here, and so is what would change nothing.

@@ -1,4 +1,4 @@
-"""What becomes of a function's environment values when the API changes them (contract 2.6). Pure."""
+"""What becomes of a function's environment values when the API changes them. Pure."""
 
 from collections.abc import Mapping
 from typing import cast

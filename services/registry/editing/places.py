@@ -1,4 +1,4 @@
-"""Where a function's files are, and which of them may be read and written by the API (contract 2.8). Pure."""
+"""Where a function's files are, and which of them may be read and written by the API. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""`fn.config.json` and `fn.routes.json`, parsed (contract 2.1, 2.5). Pure: text to typed records and problems.
+"""`fn.config.json` and `fn.routes.json`, parsed. Pure: text to typed records and problems.
 
 A field that is wrong is named in a problem and left at None, so that the function keeps the default and stays live.
 """

@@ -1,4 +1,4 @@
-"""What a functions folder means: from a listing and its parsed configs to functions, routes and problems (contract 2.1).
+"""What a functions folder means: from a listing and its parsed configs to functions, routes and problems.
 
 Pure: no file is read here, and the outcome does not depend on the order of the listing. How names become patterns is
 decided in `patterns`, which file is an entry in `entries`, which is a route by its name in `file_routes`, who gets a route in

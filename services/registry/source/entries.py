@@ -1,4 +1,4 @@
-"""Which file of a folder is its entry, and which folders are versions (contract 2.1). Pure."""
+"""Which file of a folder is its entry, and which folders are versions. Pure."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`fn.env.json`: a function's environment values, parsed (contract 2.6). Pure: text to values and problems."""
+"""`fn.env.json`: a function's environment values, parsed. Pure: text to values and problems."""
 
 import re
 from collections.abc import Mapping

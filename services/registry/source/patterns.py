@@ -1,4 +1,4 @@
-"""How names and texts become route patterns (contract 2.1). Pure: knows no files, only their names."""
+"""How names and texts become route patterns. Pure: knows no files, only their names."""
 
 import functools
 import re
@@ -23,7 +23,7 @@ RUNTIMES_BY_EXTENSION = {
 """What a source file is for, by what its name ends with."""
 
 LATER = frozenset({"lua", "go"})
-"""Runtimes whose files are known and not run yet (N12)."""
+"""Runtimes whose files are known and not run yet."""
 
 MAX_ROUTE = 512
 """Characters of a pattern."""

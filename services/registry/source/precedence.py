@@ -1,4 +1,4 @@
-"""Who gets a route when several claim it (contract 2.1, conflicts and precedence). Pure.
+"""Who gets a route when several claim it. Pure.
 
 For each pattern, claims are settled from the strongest to the weakest: a configured route with force-url, a line of an
 `fn.routes.json`, a file, a configured route without force-url. A weaker claim keeps the methods and hosts that no stronger

@@ -1,4 +1,4 @@
-"""The `schedule` of an `fn.config.json`, parsed and checked (contract 2.9, N8). Pure.
+"""The `schedule` of an `fn.config.json`, parsed and checked. Pure.
 
 A cron expression is checked field by field for what no reading of it could mean; when it fires is the scheduler's to know.
 """

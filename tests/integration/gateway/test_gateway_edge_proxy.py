@@ -1,4 +1,4 @@
-"""Answers that the gateway has to fetch first: `proxy` in place of an answer, and the `edge` policy (contract 2.2, 2.4)."""
+"""Answers that the gateway has to fetch first: `proxy` in place of an answer, and the `edge` policy."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Home pages, static files and the landing page at a gateway (contract 2.14)."""
+"""Home pages, static files and the landing page at a gateway."""
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable

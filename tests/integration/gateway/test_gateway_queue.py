@@ -1,4 +1,4 @@
-"""Calls that wait for a slot of their function (contract 2.5), as their clients see it."""
+"""Calls that wait for a slot of their function, as their clients see it."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a handler may return and what goes out for it (FastFN contract 2.4 and N3), on every runtime."""
+"""What a handler may return and what goes out for it, on every runtime."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""What a handler sees (FastFN contract 2.3), on every runtime."""
+"""What a handler sees, on every runtime."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""What a handler's `proxy` becomes, and what of it is refused (contract 2.4)."""
+"""What a handler's `proxy` becomes, and what of it is refused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-// From what a handler returns to status, header list and body, whole or in pieces (FastFN contract 2.4).
+// From what a handler returns to status, header list and body, whole or in pieces.
 
 import { Buffer } from "node:buffer";
 

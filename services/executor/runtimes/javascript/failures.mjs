@@ -24,7 +24,7 @@ export function messageOf(error, root) {
   return relative(text.replace(COLOUR, ""), root).replace(/\nRequire stack:[^]*$/, "");
 }
 
-/** HTTP status of an error that a handler threw (contract 2.4). */
+/** HTTP status of an error that a handler threw. */
 export function statusOf(error) {
   return error?.code === "ENOENT" ? 404 : 500;
 }

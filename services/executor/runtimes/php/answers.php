@@ -1,5 +1,5 @@
 <?php
-// From what a handler returns to status, header list and body (FastFN contract 2.4).
+// From what a handler returns to status, header list and body.
 
 declare(strict_types=1);
 

@@ -1,5 +1,5 @@
 <?php
-// From the head and body of a request to the event that a handler sees (FastFN contract 2.3).
+// From the head and body of a request to the event that a handler sees.
 
 declare(strict_types=1);
 

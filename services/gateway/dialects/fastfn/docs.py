@@ -1,4 +1,4 @@
-"""`/openapi.json` and the page that shows it (contract 2.12).
+"""`/openapi.json` and the page that shows it.
 
 The part that is about functions is made once for each state of the catalogue, in a thread: with thousands of functions it
 takes as long as hundreds of calls do. What differs from one request to the next is the address of the server alone.

@@ -1,4 +1,4 @@
-"""`GET /_fn/health` and `GET /_fn/catalog` (contract 2.13).
+"""`GET /_fn/health` and `GET /_fn/catalog`.
 
 Health costs the same however many functions there are: it counts, and lists only functions that this gateway has called.
 """

@@ -1,4 +1,4 @@
-"""`POST /_fn/invoke` (contract 2.8a): run a function by name; what a public call enforces is enforced here too."""
+"""`POST /_fn/invoke`: run a function by name; what a public call enforces is enforced here too."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""`/_fn/jobs` and `/_fn/dead-letters` (contract 2.10, N7): HTTP in front of the scheduler's requests."""
+"""`/_fn/jobs` and `/_fn/dead-letters`: HTTP in front of the scheduler's requests."""
 
 import base64
 import time

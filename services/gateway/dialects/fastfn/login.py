@@ -1,4 +1,4 @@
-"""`POST /_fn/login` and `/_fn/logout` (contract 2.8): a session's cookie, for a name and a password."""
+"""`POST /_fn/login` and `/_fn/logout`: a session's cookie, for a name and a password."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""`GET /_fn/logs` (contract 2.8): what functions printed, how requests ended, and what failed.
+"""`GET /_fn/logs`: what functions printed, how requests ended, and what failed.
 
 What ran is the registry's history; what was refused before it could run is known to this gateway alone, and told beside it.
 """

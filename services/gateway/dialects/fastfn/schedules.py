@@ -1,4 +1,4 @@
-"""`GET /_fn/schedules` (contract 2.9)."""
+"""`GET /_fn/schedules`."""
 
 import time
 from typing import Any

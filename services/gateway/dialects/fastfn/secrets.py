@@ -1,4 +1,4 @@
-"""`/_fn/secrets` (contract 2.8, 2.11): which secrets there are, and setting and removing them. No value ever comes back."""
+"""`/_fn/secrets`: which secrets there are, and setting and removing them. No value ever comes back."""
 
 from typing import Any, cast
 

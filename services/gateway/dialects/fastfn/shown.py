@@ -1,4 +1,4 @@
-"""The long parts of `GET /_fn/catalog` (contract 2.13), kept as JSON.
+"""The long parts of `GET /_fn/catalog`, kept as JSON.
 
 A catalogue of thousands of functions is a megabyte and more. Each function and each route is serialised once for each state
 that it has, and all of them are put together once for each state of the catalogue, so that looking costs a copy.

@@ -1,4 +1,4 @@
-"""`/_fn/ui-state` (contract 2.8): the switches of the control plane, shown and overridden at all gateways."""
+"""`/_fn/ui-state`: the switches of the control plane, shown and overridden at all gateways."""
 
 from starlette.requests import Request
 from starlette.responses import Response

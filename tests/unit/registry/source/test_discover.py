@@ -1,4 +1,4 @@
-"""What a functions folder means: the rules of contract 2.1, one by one, with its own examples."""
+"""What a functions folder means: FastFN's rules, one by one, with its own examples."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
 """From what a handler returns to status, header list and body.
 
-FastFN contract 2.4, with decision N3: what Node accepts, Python accepts too.
+FastFN's rules, and one more: what Node accepts, Python accepts too.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Context:
         """Return the milliseconds until the call is ended."""
         return max(0, int((self._ends - monotonic()) * 1000))
 
-    getRemainingTimeInMillis = get_remaining_time_in_millis  # noqa: N815  the name of contract 2.4
+    getRemainingTimeInMillis = get_remaining_time_in_millis  # noqa: N815  AWS's name
 
 
 def bind(function: Callable[..., Any], around: Surroundings) -> Handler:

@@ -1,4 +1,4 @@
-"""From the head and body of a request to the event that a handler sees (FastFN contract 2.3)."""
+"""From the head and body of a request to the event that a handler sees."""
 
 from __future__ import annotations
 

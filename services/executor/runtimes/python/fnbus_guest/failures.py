@@ -57,7 +57,7 @@ def message_of(error: BaseException) -> str:
 
 
 def status_of(error: BaseException) -> int:
-    """Return the HTTP status of an error that a handler raised (contract 2.4)."""
+    """Return the HTTP status of an error that a handler raised."""
     if isinstance(error, ValueError):
         return 400
     if isinstance(error, FileNotFoundError):

@@ -1,1 +1,1 @@
-"""FastFN's console API: functions read, written and removed over HTTP (contract 2.8)."""
+"""FastFN's console API: functions read, written and removed over HTTP."""

@@ -1,4 +1,4 @@
-"""`/_fn/function-files` and `/_fn/function-file-content` (contract 2.8)."""
+"""`/_fn/function-files` and `/_fn/function-file-content`."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""`/_fn/function`, `/_fn/function-config`, `/_fn/function-env`, `/_fn/function-code` (contract 2.5, 2.6, 2.8)."""
+"""`/_fn/function`, `/_fn/function-config`, `/_fn/function-env`, `/_fn/function-code`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A function as FastFN's console API shows it (contract 2.8). Pure."""
+"""A function as FastFN's console API shows it. Pure."""
 
 import re
 from dataclasses import asdict

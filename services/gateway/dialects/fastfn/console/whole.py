@@ -1,4 +1,4 @@
-"""What concerns all functions: `/_fn/reload`, `/_fn/packs`, `/_fn/api/functions` (contract 2.8)."""
+"""What concerns all functions: `/_fn/reload`, `/_fn/packs`, `/_fn/api/functions`."""
 
 import time
 from typing import Any

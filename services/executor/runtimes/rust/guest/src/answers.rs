@@ -1,4 +1,4 @@
-//! From what a handler returns to status, header list and body (FastFN contract 2.4).
+//! From what a handler returns to status, header list and body.
 
 use serde_json::{Map, Value};
 

@@ -40,7 +40,7 @@ pub fn of_panic(payload: &(dyn Any + Send)) -> Failure {
     Failure { kind: "panic", message, stack, status: 500 }
 }
 
-/// What is told of an error that a handler returned; a file that is missing is 404 (contract 2.4).
+/// What is told of an error that a handler returned; a file that is missing is 404.
 pub fn of_error(error: &(dyn Error + 'static)) -> Failure {
     let missing = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
     let message = error.to_string();
