@@ -5,12 +5,7 @@ from typing import cast
 
 from libs.messages.functions import Pack
 from services.registry.editing.jsons import Fields
-
-ROOT = ".fastfn/packs"
-"""Where packs lie."""
-
-_MANIFESTS = {"requirements.txt", "package.json", "composer.json", "deno.json"}
-_LOCKS = {"requirements.lock.txt", "package-lock.json", "composer.lock", "deno.lock"}
+from services.registry.source.packs import LOCKS, MANIFESTS, ROOT
 
 
 def shared(config: Fields) -> tuple[str, ...]:
@@ -36,7 +31,7 @@ def all_packs(listed: Collection[str]) -> tuple[Pack, ...]:
         name, _, file = rest.partition("/")
         if file:
             files = found.setdefault((runtime, name), {})
-            kind = "manifest" if file in _MANIFESTS else "lock" if file in _LOCKS else ""
+            kind = "manifest" if file in MANIFESTS else "lock" if file in LOCKS else ""
             if kind:
                 files[kind] = path
     return tuple(_pack(runtime, name, files) for (runtime, name), files in sorted(found.items()))

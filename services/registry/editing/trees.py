@@ -23,6 +23,7 @@ from services.registry.deployments import Deployments
 from services.registry.homes.port import Change, Home
 from services.registry.source import tree
 from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.packs import is_of_pack
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Trees:
             errors.TemporaryError: they cannot be reached.
         """
         await self._now()
-        paths = sorted(self._source.files)
+        paths = sorted(path for path in self._source.files if not is_of_pack(path))
         found: list[TreeFile] = []
         for path in paths:
             data = await self._bytes(path)

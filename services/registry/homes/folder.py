@@ -5,13 +5,15 @@ import contextlib
 import fcntl
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from libs import errors
-from services.registry.homes import atomic
+from services.registry.homes import atomic, packs
 from services.registry.homes.port import FOLDER, Change
 from services.registry.source import listing, watching
 from services.registry.source.listing import MAX_SMALL, Listing
+from services.registry.source.packs import is_of_pack
 
 _PATIENCE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.02
@@ -32,12 +34,17 @@ class FolderHome:
         """Do nothing: the folder is always as it is."""
 
     def scan(self) -> Listing:
-        """List all files."""
-        return listing.scan(self._root)
+        """List all files, and what shared packs name."""
+        found = listing.scan(self._root)
+        shared = packs.scan(self._root)
+        if not shared:
+            return found
+        return replace(found, files=tuple(sorted((*shared, *found.files), key=lambda file: file.path)))
 
     def read(self, path: str, *, limit: int = MAX_SMALL) -> bytes:
         """Return a file's bytes."""
-        return listing.read_small(self._root, path, limit=limit)
+        root = packs.holder(self._root, path) if is_of_pack(path) else self._root
+        return listing.read_small(root, path, limit=limit)
 
     async def fetch(self, path: str, *, limit: int) -> bytes:
         """Return a file's bytes."""

@@ -18,6 +18,7 @@ from services.registry.source.entries import DEFAULT, Entry
 from services.registry.source.file_routes import FileRoutes, Scope
 from services.registry.source.found import Discovery, FoundAssets
 from services.registry.source.listing import Listing
+from services.registry.source.packs import is_of_pack
 from services.registry.source.patterns import METHODS
 from services.registry.source.precedence import CONFIG_RANK, MANIFEST_RANK, Claim
 from services.registry.source.tree import Folder
@@ -72,7 +73,11 @@ class _Walk:
         self._manifests = manifests
         self._options = options
         self._ignored = IGNORED | frozenset(options.ignore_dirs) | frozenset(self._config(self._root).ignore_dirs)
-        self._drafts = Drafts(runtimes=options.runtimes, defaults=options.defaults)
+        self._drafts = Drafts(
+            runtimes=options.runtimes,
+            defaults=options.defaults,
+            shared=frozenset(file.path for file in listing.files if is_of_pack(file.path)),
+        )
         self._drafts.say_all(listing.problems)
         for parsed in (*configs.values(), *manifests.values()):
             self._drafts.say_all(parsed.problems)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from libs.messages import catalog
-from services.registry.source import patterns, precedence, tree
+from services.registry.source import packs, patterns, precedence, tree
 from services.registry.source.config import Config, in_order
 from services.registry.source.entries import DEFAULT
 from services.registry.source.found import Discovery, FoundFunction, FoundVersion
@@ -47,14 +47,22 @@ class Code:
 class Drafts:
     """All that has been found so far."""
 
-    def __init__(self, *, runtimes: tuple[str, ...] = (), defaults: catalog.Policy | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        runtimes: tuple[str, ...] = (),
+        defaults: catalog.Policy | None = None,
+        shared: frozenset[str] = frozenset(),
+    ) -> None:
         """Gather functions.
 
         Args:
             runtimes: languages that are served; empty: all.
             defaults: what holds where no config says anything.
+            shared: paths of the files of packs.
         """
         self._runtimes = runtimes
+        self._shared = shared
         self._defaults = defaults or catalog.Policy()
         self._drafts: dict[Owner, Draft] = {}
         self._claims: list[Claim] = []
@@ -114,6 +122,7 @@ class Drafts:
             limits=policy.bounds.limits(),
             permissions=policy.bounds.permissions(),
             interface=policy.interface,
+            packs=packs.manifests(draft.owner[0], policy.shared_deps or (), self._shared),
         )
         self._by_entry.setdefault(code.path, (draft.owner, label))
         return True

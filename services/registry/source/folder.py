@@ -17,7 +17,7 @@ from libs.messages import bundles, catalog
 from libs.messages.web import AssetFile, Home
 from services.registry.homes import port as homes
 from services.registry.homes.port import FOLDER
-from services.registry.source import config, environment, interfaces, tree
+from services.registry.source import config, environment, interfaces, packs, tree
 from services.registry.source.config import Config, Manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.environment import EnvFile, EnvValue
@@ -110,16 +110,27 @@ class FolderSource:
             errors.TemporaryError: a file has changed or gone since the load; the next load has the news.
         """
         files: list[catalog.BundleFile] = []
-        for path in version.files:
-            file = self._files.get(path)
-            if file is None:
-                raise errors.TemporaryError(f"{path} has gone")
-            try:
-                data = await self._home.fetch(path, limit=tree.MAX_BUNDLE_BYTES)
-            except OSError as error:
-                raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
-            files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=file.executable))
+        for path in _own_files(version):
+            data, executable = await self._fetch(path)
+            files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=executable))
+        if version.packs:
+            manifest = _manifest(version)
+            path = tree.join(version.root, manifest)
+            own = (await self._fetch(path))[0] if path in version.files else None
+            shared = [(await self._fetch(each))[0] for each in version.packs]
+            files.append(catalog.BundleFile(path=manifest, data=packs.merged(manifest, own, shared)))
         return catalog.Bundle(files=tuple(sorted(files, key=lambda file: file.path)))
+
+    async def _fetch(self, path: str) -> tuple[bytes, bool]:
+        """Return a file of a bundle, and whether it is executable."""
+        file = self._files.get(path)
+        if file is None:
+            raise errors.TemporaryError(f"{path} has gone")
+        try:
+            data = await self._home.fetch(path, limit=tree.MAX_BUNDLE_BYTES)
+        except OSError as error:
+            raise errors.TemporaryError(f"{path} cannot be read any more: {error.strerror or error}") from error
+        return data, file.executable
 
     async def asset(self, path: str, digest: str) -> bytes:
         """Return the bytes of a static file.
@@ -245,13 +256,13 @@ class FolderSource:
         for found in function.versions:
             try:
                 seen = {path: self._digests.get(files[path], self._look_at) for path in found.files}
+                grown = [self._look_at_grown(found, files)] if found.packs else []
             except OSError as error:
                 problems.append(_unreadable(error.filename or found.entrypoint, error))
                 broken.add((function.runtime, function.name))
                 continue
-            digest = bundles.digest_files(
-                (_inside(found, path), files[path].executable, each.digest) for path, each in seen.items()
-            )
+            own = ((_inside(found, path), files[path].executable, seen[path].digest) for path in _own_files(found))
+            digest = bundles.digest_files([*own, *grown])
             env = _values(found, envs)
             versions.append(
                 LoadedVersion(
@@ -306,6 +317,16 @@ class FolderSource:
             error.filename = path
             raise
         return _Seen(hashlib.sha256(data).hexdigest(), interfaces.parse_hints(data))
+
+    def _look_at_grown(self, version: FoundVersion, files: Mapping[str, File]) -> tuple[str, bool, str]:
+        """Return path, mode and digest of a version's manifest with what its packs name."""
+        manifest = _manifest(version)
+        path = tree.join(version.root, manifest)
+        for each in version.packs:
+            self._digests.get(files[each], self._look_at)  # so that a change of it is seen
+        own = self._read(path) if path in version.files else None
+        data = packs.merged(manifest, own, [self._read(each) for each in version.packs])
+        return manifest, False, hashlib.sha256(data).hexdigest()
 
     def _read(self, path: str) -> bytes:
         most = max(tree.MAX_BUNDLE_BYTES, self._options.max_asset_bytes)
@@ -362,6 +383,7 @@ def _is_same(loaded: LoadedFunction, changed: Set[str], configs: Mapping[str, Co
     return all(
         version.env == _values(version.found, envs)
         and changed.isdisjoint(version.found.files)
+        and changed.isdisjoint(version.found.packs)
         and version.settings == _settings(version.found, configs, version.env)
         for version in loaded.versions
     )
@@ -390,6 +412,21 @@ def _snapshot(discovery: Discovery, functions: list[LoadedFunction], problems: l
 def _inside(version: FoundVersion, path: str) -> str:
     """Return a file's path inside the bundle of a version."""
     return path[len(version.root) + 1 :] if version.root else path
+
+
+def _own_files(version: FoundVersion) -> Iterable[str]:
+    """Return the files that are in a version's bundle as they are."""
+    if not version.packs:
+        return version.files
+    manifest = _manifest(version)
+    inner = ((path, _inside(version, path)) for path in version.files)
+    return [path for path, name in inner if not packs.is_overruled(name, manifest)]
+
+
+def _manifest(version: FoundVersion) -> str:
+    """Return where in its bundle the manifest of a version lies that shares packs."""
+    own = {_inside(version, path) for path in version.files}
+    return packs.manifest_of(version.packs[0], version.entrypoint, own)
 
 
 def _unreadable(path: str, error: OSError) -> catalog.Problem:

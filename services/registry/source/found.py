@@ -33,6 +33,8 @@ class FoundVersion:
     permissions: catalog.Permissions = field(default_factory=catalog.Permissions)
     interface: catalog.Interface = field(default_factory=catalog.Interface)
     """What its config says; the hints in its entry file are added when that is read."""
+    packs: tuple[str, ...] = ()
+    """Paths of what the packs that it shares name, in its order; those that are there."""
 
     @property
     def path(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.registry.source.listing import ENV, File, Listing
+from services.registry.source.packs import is_of_pack
 
 CONFIG = "fn.config.json"
 MANIFEST = "fn.routes.json"
@@ -41,6 +42,8 @@ def build(listing: Listing) -> Folder:
     root = Folder(path="", name="")
     known = {"": root}
     for file in sorted(listing.files, key=lambda each: each.path):
+        if is_of_pack(file.path):
+            continue  # of no function, not even of one that is the whole folder
         parent, _, name = file.path.rpartition("/")
         _folder(known, parent).files[name] = file
     return root

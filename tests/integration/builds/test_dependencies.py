@@ -109,6 +109,20 @@ async def test_node_package_beside_the_function_is_installed(town: Town) -> None
     await town.answers("/js", {"version": "1.2.3"})
 
 
+async def test_packs_that_a_function_shares_are_installed_and_a_changed_one_anew(town: Town) -> None:
+    first, second = (f"wheels/greeter-{version}-py3-none-any.whl" for version in ("7.0", "7.1"))
+    pack = ".fastfn/packs/python/greeting/requirements.txt"
+    function = python_function("shares", "7.0") | {
+        "shares/" + second: wheel("greeter", "7.1", "VERSION = '7.1'\n"),
+        "shares/requirements.txt": "# its own: nothing\n",
+        "shares/fn.config.json": '{"runtime": "python", "timeout_ms": 20000, "shared_deps": ["greeting", "gone"]}',
+    }
+    town.write({pack: f"./{first}\n"} | function)
+    await town.answers("/shares", {"version": "7.0"})
+    town.write({pack: f"./{second}\n"})
+    await town.answers("/shares", {"version": "7.1"})
+
+
 async def test_package_from_the_index_is_installed(town: Town) -> None:
     """The one test here that needs a network."""
     if not await index_is_reachable() and not os.environ.get("CI"):

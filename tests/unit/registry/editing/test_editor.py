@@ -9,7 +9,7 @@ import pytest
 
 from libs import errors
 from libs.messages.audit import Actor, AuditList
-from libs.messages.functions import MAX_CODE_BYTES, ChangeKind, FunctionRef, GetFile
+from libs.messages.functions import MAX_CODE_BYTES, ChangeKind, FunctionRef, GetFile, ListPacks
 from services.registry.homes.folder import FolderHome
 from tests.unit.registry.editing.stand import DEMO, Registry, running
 
@@ -242,3 +242,20 @@ async def test_change_is_noted_as_that_of_whoever_asked(demo: Registry) -> None:
     await demo.change(ChangeKind.CODE, b"new", actor=Actor(principal="ada", ip="192.0.2.1"))
     (record, *_) = (await demo.audit.page(AuditList(), max_bytes=1_000_000)).records
     assert (record.actor.principal, record.action, record.function) == ("ada", "function.deployed", "demo")
+
+
+async def test_packs_are_listed_and_those_that_are_missing_are_named(demo: Registry, tmp_path: Path) -> None:
+    await demo.change(ChangeKind.CONFIG, {"shared_deps": ["common_http", "gone"]})
+    assert (await demo.detail()).missing_packs == ("common_http", "gone")
+    pack = tmp_path / ".fastfn/packs/python/common_http"
+    pack.mkdir(parents=True)
+    (pack / "requirements.txt").write_text("requests\n")
+    changed = await demo.change(ChangeKind.CONFIG, {"timeout_ms": 1000})
+    assert changed.detail is not None
+    assert changed.detail.missing_packs == ("gone",)
+    assert "requirements.txt" not in [file.path for file in changed.detail.files]
+    found = await demo.editor.packs(ListPacks())
+    assert found.packs_root == f"{tmp_path}/.fastfn/packs"
+    assert [(each.runtime, each.name, each.dir, each.manifest, each.lock) for each in found.packs] == [
+        ("python", "common_http", str(pack), f"{pack}/requirements.txt", "")
+    ]
