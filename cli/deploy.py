@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,22 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What functions had where they come from, and a deploy does not bring."""
+
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Names of environment values, by the path of their file."""
+    secrets: Sequence[str] = ()
+    """Names of secrets that are not there."""
+
+    def unset(self, there: Iterable[Mapping[str, Any]]) -> "Needs":
+        """Return what of it a platform with these files lacks."""
+        known = {str(file["path"]): file.get("keys") or () for file in there}
+        lacking = {path: [key for key in keys if key not in known.get(path, ())] for path, keys in self.values.items()}
+        return Needs(values={path: keys for path, keys in lacking.items() if keys}, secrets=self.secrets)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Outcome:
     changed: tuple[str, ...]
     removed: tuple[str, ...]
@@ -48,10 +64,26 @@ def run(wanted: Wanted, *, at: Address, json: bool) -> int:
     Raises:
         CommandError: nothing could be deployed.
     """
-    began = time.monotonic()
     items = shipment.gather(wanted.what, name=wanted.name)
     if not items:
         raise CommandError(f"there are no functions in {wanted.what}")
+    return bring(items, wanted, at=at, json=json)
+
+
+def bring(items: Sequence[Item], wanted: Wanted, *, at: Address, json: bool, needs: Needs | None = None) -> int:
+    """Bring files to a platform; return 1 when something of it does not work.
+
+    Args:
+        items: the files.
+        wanted: how.
+        at: the platform.
+        json: whether what was done is told as JSON.
+        needs: what does not come along, and is named where it is not there.
+
+    Raises:
+        CommandError: nothing could be brought.
+    """
+    began = time.monotonic()
     with GatewayClient(at) as gateway:
         there: Sequence[Mapping[str, Any]] = gateway.ask("GET", _FILES).get("files") or ()
         plan = shipment.plan(items, there)
@@ -59,11 +91,25 @@ def run(wanted: Wanted, *, at: Address, json: bool) -> int:
         failed: list[tuple[str, str]] = []
         if not wanted.dry_run and wanted.wait_seconds > 0:
             failed = _built(gateway, outcome.functions, limit_seconds=wanted.wait_seconds)
+    unset = needs.unset(there) if needs else None
     if json:
-        output.as_json(_told(wanted, plan, outcome, failed))
+        told = _told(wanted, plan, outcome, failed)
+        output.as_json(told | ({"values_to_set": unset.values, "secrets_to_set": list(unset.secrets)} if unset else {}))
     else:
+        if unset:
+            tell_unset(unset.values, unset.secrets, "values did not come along, and are not set here:")
         _show(wanted, plan, outcome, failed, at=at, seconds=time.monotonic() - began)
     return 1 if failed or outcome.problems else 0
+
+
+def tell_unset(values: Mapping[str, Sequence[str]], secrets: Sequence[str], text: str) -> None:
+    """Name what a person has to set, if there is anything."""
+    if values or secrets:
+        output.remark(text, fg="yellow")
+    for path, keys in sorted(values.items()):
+        output.remark(f"  {path}: {', '.join(keys)}")
+    if secrets:
+        output.remark(f"  secrets: {', '.join(secrets)}")
 
 
 def _send(gateway: GatewayClient, plan: Plan, *, prune: bool, dry_run: bool) -> _Outcome:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import functions, jobs, platform, profiles, releases, runs, services
+from cli.commands import backups, functions, jobs, platform, profiles, releases, runs, services
 from cli.commands.sections import Sections
 from libs.errors import FnbusError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (platform, functions, releases, runs, profiles, services):
+for each in (platform, functions, releases, backups, runs, profiles, services):
     app.add_typer(each.app)
 app.add_typer(functions.env, name="env")
 app.add_typer(functions.secret, name="secret")

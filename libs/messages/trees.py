@@ -1,5 +1,7 @@
 """The tree of files that functions are made from: what is asked about it, and what is changed of it as a whole."""
 
+import re
+
 from libs.messages.audit import Actor
 from libs.messages.catalog import Problem
 from libs.messages.codec import record
@@ -9,6 +11,17 @@ MAX_FILE_BYTES = 2 * 1024 * 1024
 """Size of one file."""
 MAX_TREE_BYTES = 6 * 1024 * 1024
 """Size of all files of one change."""
+MAX_PAGE_BYTES = 3 * 1024 * 1024
+"""Size of the files of one page, after which it takes no more."""
+
+_PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]@+=,()]{1,500}")
+
+
+def is_path(path: str) -> bool:
+    """Tell whether a file may be written there: it does not lead out of the functions, and discovery sees it."""
+    parts = path.split("/")
+    plain = _PATH.fullmatch(path) and all(parts) and not any(part != part.strip() or part.startswith(".") for part in parts)
+    return bool(plain) and not path.endswith("~") and "__pycache__" not in parts and "node_modules" not in parts
 
 
 @record()
@@ -25,6 +38,8 @@ class TreeFile:
     size: int
     digest: str = ""
     """SHA-256 in hex; empty for one that holds environment values, which a digest could give away."""
+    keys: tuple[str, ...] = ()
+    """Names of the environment values that it holds."""
 
 
 @record()
@@ -32,14 +47,31 @@ class Tree:
     """All files, sorted by path."""
 
     files: tuple[TreeFile, ...]
+    namespace: str = "default"
 
 
 @record()
 class NewFile:
-    """A file as it is to be."""
+    """A file with its content."""
 
     path: str
     data: bytes
+
+
+@record()
+class ReadTree:
+    """`rpc.registry.read-tree`: the content of all files that may be written and hold no environment values, in pages."""
+
+    after: str = ""
+    """The last path of the page before; empty for the first page."""
+
+
+@record()
+class TreePage:
+    """Some files, sorted by path."""
+
+    files: tuple[NewFile, ...]
+    has_more: bool = False
 
 
 @record()

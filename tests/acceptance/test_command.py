@@ -1,11 +1,13 @@
-"""The command as a newcomer uses it: init, call, deploy to a platform that runs, values, delete."""
+"""The command as a newcomer uses it: init, call, deploy to a platform that runs, values, delete, backup."""
 
 import asyncio
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from libs.testing.wait import eventually
 from tests.acceptance.running_dev import environment, running
 
 pytestmark = pytest.mark.timeout(240)
@@ -62,3 +64,32 @@ async def test_newcomer_makes_calls_deploys_and_removes_functions(tmp_path: Path
         await person.types("delete", "acme/other", "--yes")
         _, err = await person.types("show", "acme/other", code=1)
         assert "there is no function acme/other" in err
+
+
+async def test_backup_of_one_platform_makes_the_functions_of_another(tmp_path: Path) -> None:
+    person = _Person(tmp_path)
+    (tmp_path / "one" / "shop").mkdir(parents=True)
+    (tmp_path / "one" / "shop" / "handler.py").write_text("from inner import TEXT\n\ndef handler(event):\n    return TEXT\n")
+    (tmp_path / "one" / "shop" / "inner.py").write_text("TEXT = {'from': 'the backup'}\n")
+    (tmp_path / "one" / "shop" / "fn.env.json").write_text('{"KEY": {"value": "hush", "is_secret": true}}')
+    async with running(tmp_path / "one", tmp_path / ".one") as dev:
+        _, err = await person.types("export", "backup.zip", "--url", dev.url)
+        assert "shop/fn.env.json: KEY" in err
+        assert "exported 2 files" in err
+    assert b"hush" not in (tmp_path / "backup.zip").read_bytes()
+    (tmp_path / "two").mkdir()
+    async with running(tmp_path / "two", tmp_path / ".two") as dev:
+        out, err = await person.types("import", "backup.zip", "--url", dev.url)
+        assert out.splitlines() == ["+ shop/handler.py", "+ shop/inner.py"]
+        assert "shop/fn.env.json: KEY" in err
+        async with httpx.AsyncClient(base_url=dev.url, timeout=60) as client:
+
+            async def check() -> bool:
+                answer = await client.get("/shop")
+                assert (answer.status_code, answer.text) == (200, '{"from":"the backup"}')
+                return True
+
+            await eventually(check, within=60, every=0.1)
+        _, err = await person.types("import", "backup.zip", "--url", dev.url)
+        assert "nothing has changed" in err
+    assert not (tmp_path / "two" / "shop" / "fn.env.json").exists()

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import re
 from collections.abc import Collection, Iterable
 
 from libs import errors
@@ -17,9 +16,10 @@ from libs.bus import rpc
 from libs.messages import trees as messages
 from libs.messages.catalog import Problem
 from libs.messages.functions import FunctionRef
-from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile
+from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile, TreePage
 from services.registry import documents
 from services.registry.deployments import Deployments
+from services.registry.editing import jsons
 from services.registry.homes.port import Change, Home
 from services.registry.source import tree
 from services.registry.source.folder import FolderSource, Snapshot
@@ -27,7 +27,6 @@ from services.registry.source.packs import is_of_pack
 
 log = logging.getLogger(__name__)
 
-_PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]@+=,()]{1,500}")
 _DEPLOY_SECONDS = 20.0
 
 
@@ -53,6 +52,7 @@ class Trees:
             port.BusDisconnectedError: the bus cannot be reached.
         """
         await server.serve("tree", messages.ListTree, self.listing)
+        await server.serve("read-tree", messages.ReadTree, self.page)
         await server.serve("change-tree", ChangeTree, self.change)
 
     async def listing(self, _request: messages.ListTree, _traceparent: str = "") -> Tree:
@@ -61,15 +61,38 @@ class Trees:
         Raises:
             errors.TemporaryError: they cannot be reached.
         """
-        await self._now()
+        snapshot = await self._now()
         paths = sorted(path for path in self._source.files if not is_of_pack(path))
         found: list[TreeFile] = []
         for path in paths:
             data = await self._bytes(path)
-            if data is not None:
-                digest = "" if _is_secret(path) else hashlib.sha256(data).hexdigest()
-                found.append(TreeFile(path=path, size=len(data), digest=digest))
-        return Tree(files=tuple(found))
+            if data is None:
+                continue
+            if _is_secret(path):
+                found.append(TreeFile(path=path, size=len(data), keys=_keys(data)))
+            else:
+                found.append(TreeFile(path=path, size=len(data), digest=hashlib.sha256(data).hexdigest()))
+        return Tree(files=tuple(found), namespace=snapshot.namespace)
+
+    async def page(self, request: messages.ReadTree, _traceparent: str = "") -> TreePage:
+        """Return the content of some files; those that could not be written back, and environment values, are left out.
+
+        Raises:
+            errors.TemporaryError: they cannot be reached.
+        """
+        await self._now()
+        there = (path for path in self._source.files if path > request.after and not is_of_pack(path))
+        wanted = sorted(path for path in there if messages.is_path(path))
+        found: list[messages.NewFile] = []
+        size = 0
+        for path in wanted:
+            if size >= messages.MAX_PAGE_BYTES:
+                return TreePage(files=tuple(found), has_more=True)
+            data = None if _is_secret(path) else await self._bytes(path)
+            if data is not None and len(data) <= messages.MAX_FILE_BYTES:
+                found.append(messages.NewFile(path=path, data=data))
+                size += len(data) + len(path)
+        return TreePage(files=tuple(found))
 
     async def change(self, request: ChangeTree, _traceparent: str = "") -> TreeChanged:
         """Write and remove files, and deploy them.
@@ -141,9 +164,7 @@ def _check(path: str) -> None:
     Raises:
         errors.PermanentError: it leads out of the functions, or to what discovery does not see.
     """
-    parts = path.split("/")
-    plain = _PATH.fullmatch(path) and all(parts) and not any(part != part.strip() or part.startswith(".") for part in parts)
-    if not plain or path.endswith("~") or "__pycache__" in parts or "node_modules" in parts:
+    if not messages.is_path(path):
         raise errors.PermanentError(f"invalid path: {path[:200]}")
 
 
@@ -160,6 +181,13 @@ def _functions(snapshot: Snapshot, touched: Collection[str]) -> Iterable[Functio
 
 def _is_secret(path: str) -> bool:
     return path.rpartition("/")[2].lower() == tree.ENV
+
+
+def _keys(data: bytes) -> tuple[str, ...]:
+    """Return the names of environment values; none of a file that is broken."""
+    with contextlib.suppress(errors.PermanentError):
+        return tuple(sorted(jsons.parse(data, what=tree.ENV)))
+    return ()
 
 
 def _log(request: ChangeTree, touched: Collection[str]) -> None:

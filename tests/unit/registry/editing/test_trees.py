@@ -9,7 +9,7 @@ import pytest
 from libs import errors
 from libs.messages.audit import Actor, AuditList
 from libs.messages.functions import FunctionRef
-from libs.messages.trees import MAX_FILE_BYTES, ChangeTree, ListTree, NewFile
+from libs.messages.trees import MAX_FILE_BYTES, MAX_PAGE_BYTES, ChangeTree, ListTree, NewFile, ReadTree
 from services.registry.homes.folder import FolderHome
 from tests.unit.registry.editing.stand import Registry, running
 
@@ -64,6 +64,29 @@ async def test_listing_has_digests_but_none_of_environment_values(registry: Regi
     await registry.trees.change(ChangeTree(put=(HELLO, ENV)))
     found = {file.path: file.digest for file in (await registry.trees.listing(ListTree())).files}
     assert found == {HELLO.path: hashlib.sha256(HELLO.data).hexdigest(), ENV.path: ""}
+
+
+async def test_listing_names_environment_values(registry: Registry) -> None:
+    broken = NewFile(path="python/other/fn.env.json", data=b"{not json")
+    await registry.trees.change(ChangeTree(put=(HELLO, ENV, broken)))
+    found = {file.path: file.keys for file in (await registry.trees.listing(ListTree())).files}
+    assert found == {HELLO.path: (), ENV.path: ("A",), broken.path: ()}
+
+
+async def test_pages_have_all_that_can_be_written_back_but_no_environment_values(registry: Registry, tmp_path: Path) -> None:
+    large = tuple(NewFile(path=f"python/demo/{number}.bin", data=bytes(MAX_PAGE_BYTES // 2)) for number in range(3))
+    for each in large:
+        await registry.trees.change(ChangeTree(put=(each,)))
+    await registry.trees.change(ChangeTree(put=(HELLO, ENV, *DEMO)))
+    (tmp_path / "python/demo/é.txt").write_text("not to be written by the API")
+    (tmp_path / "python/demo/FN.ENV.json").write_text('{"B": "2"}')
+    (tmp_path / "python/demo/huge.bin").write_bytes(bytes(MAX_FILE_BYTES + 1))
+    first = await registry.trees.page(ReadTree())
+    assert first.has_more
+    second = await registry.trees.page(ReadTree(after=first.files[-1].path))
+    assert not second.has_more
+    assert {*first.files, *second.files} == {HELLO, *DEMO, *large}
+    assert len(first.files) + len(second.files) == 6
 
 
 async def test_change_is_on_record_as_that_of_whoever_made_it(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""`/_fn/files`: the files of all functions at once, as `fnbus deploy` brings them."""
+"""`/_fn/files`: the files of all functions at once, as `fnbus deploy` brings and `fnbus export` takes them."""
 
 import base64
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs.messages.functions import FunctionRef
-from libs.messages.trees import MAX_TREE_BYTES, ChangeTree, ListTree, NewFile, Tree, TreeChanged
+from libs.messages.trees import MAX_TREE_BYTES, ChangeTree, ListTree, NewFile, ReadTree, Tree, TreeChanged, TreeFile, TreePage
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn.console import asking
@@ -18,12 +18,16 @@ from services.gateway.routing.index import DEFAULT_LABEL
 
 
 def listing(plane: Plane) -> Handler:
-    """Return the endpoint that lists all files."""
+    """Return the endpoint that lists all files, or shows what is in them page by page; environment values never."""
 
-    async def endpoint(_: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
+        query = request.query_params
+        if query.get("contents") in ("1", "true"):
+            page = await asking.ask(plane, "read-tree", ReadTree(after=query.get("after", "")), TreePage)
+            shown = [{"path": each.path, **_content(each.data)} for each in page.files]
+            return json_response({"files": shown, "has_more": page.has_more})
         found = await asking.ask(plane, "tree", ListTree(), Tree)
-        files = [{"path": each.path, "size": each.size, "sha256": each.digest or None} for each in found.files]
-        return json_response({"files": files})
+        return json_response({"files": [_listed(each) for each in found.files], "namespace": found.namespace})
 
     return endpoint
 
@@ -51,6 +55,18 @@ def change(plane: Plane) -> Handler:
         })  # fmt: skip
 
     return endpoint
+
+
+def _listed(file: TreeFile) -> dict[str, Any]:
+    told: dict[str, Any] = {"path": file.path, "size": file.size, "sha256": file.digest or None}
+    return told | {"keys": list(file.keys)} if file.keys else told
+
+
+def _content(data: bytes) -> dict[str, str]:
+    try:
+        return {"content": data.decode()}
+    except UnicodeDecodeError:
+        return {"content_base64": base64.b64encode(data).decode()}
 
 
 def _named(function: FunctionRef) -> dict[str, Any]:
