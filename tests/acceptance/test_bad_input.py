@@ -311,7 +311,7 @@ def test_doctor_names_what_is_wrong_with_the_functions(tmp_path: Path) -> None:
         check=False,
     )
 
-    findings = [finding["text"] for finding in json.loads(told.stdout)["findings"] if finding["subject"] == "functions"]
+    findings = [check["message"] for check in json.loads(told.stdout)["checks"] if check["id"] == "project.discovery"]
     for path, message in (
         ("python/not-json/fn.config.json", "is not JSON"),
         ("python/wrong-type/fn.config.json", "timeout_ms"),
