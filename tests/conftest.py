@@ -3,12 +3,19 @@
 import asyncio
 import functools
 import inspect
+import signal
 from typing import Any
 
 import pytest
 
 _FIXTURES_SECONDS = 60.0
 """Of a test's time, what is left to its fixtures."""
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted: a run in the background of a shell has SIGINT ignored, and hands that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,8 @@ def commands(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 3)) == 0:
         return draw(st.sampled_from(other))
     subject, reply = draw(_WORD), draw(st.just("") | _WORD.map(lambda word: word + " "))
-    sid, body, headers = draw(st.integers(1, 999)), draw(_BODY), draw(st.just(b"") | st.binary(min_size=1, max_size=40))
+    sid, body = draw(st.integers(1, 999)), draw(_BODY)
+    headers = draw(st.just(b"") | st.binary(max_size=40).map(b"NATS/1.0".__add__))
     if headers:
         line = f"HMSG {subject} {sid} {reply}{len(headers)} {len(headers) + len(body)}\r\n"
     else:
