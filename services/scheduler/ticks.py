@@ -167,8 +167,7 @@ class Ticks:
         found: list[tuple[str, Entry]] = []
         for version in function.versions:
             key = f"{function.namespace}/{function.runtime}/{function.name}@{version.label}"
-            keep = version.policy.keep_warm
-            schedules = [(key, version.schedule, None), (f"{key}#keep-warm", _pings(version), keep if keep.enabled else None)]
+            schedules = [(key, version.schedule, None), (f"{key}#keep-warm", _pings(version), version.policy.keep_warm)]
             for name, schedule, kept in schedules:
                 if schedule is None or not schedule.enabled:
                     continue
