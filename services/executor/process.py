@@ -537,7 +537,11 @@ class Worker(asyncio.Protocol):
         return ends
 
     def _account(self) -> None:
-        """Take down what the call has used."""
+        """Take down what the call has used.
+
+        Of calls sent ahead that is what the worker has spent since the last answer was read: the sum over calls is right, but
+        one whose work was done by then counts for its predecessor.
+        """
         cell = self._cell
         if cell is not None:
             used = max((self._together_us or cell.cpu_us()) - self.call_cpu_started_us, 0)
