@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -42,6 +43,16 @@ async def wrk(url: str, *, connections: int, seconds: float, script: Path | None
     )
     output, _ = await process.communicate()
     return parse(output.decode(), connections)
+
+
+async def get(url: str) -> int:
+    """GET a URL on a connection of its own and return the status; with many at once a client library's work would count."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(f"GET {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split(b" ", 2)[1])
 
 
 def parse(text: str, connections: int) -> Load:

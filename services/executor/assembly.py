@@ -40,9 +40,12 @@ _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
 _CORES_COMPUTING = 4
 """Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
-_MOST_SPARES = 48
+_MOST_SPARES = 100
 _SPARE_PART = 8
 """Spares may use one such part of the memory for workers."""
+_QUIET_PART = 32
+"""And such a part although there was no burst; at least `_QUIET_BYTES`, which holds enough of one language."""
+_QUIET_BYTES = 160 * 1024 * 1024
 _CATALOG_SECONDS = 60.0
 _LAST_OUTCOMES_SECONDS = 2.0
 
@@ -164,6 +167,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
         at_once=cores,
         room=lambda: min(dispatch.pool.room_bytes, budget // _SPARE_PART),
         quiet=lambda: not dispatch.unfinished,
+        quiet_bytes=max(budget // _QUIET_PART, _QUIET_BYTES),
     )
     watchdog = Watchdog(on_pressure=relieve, headroom=parts.sandbox.headroom_bytes)
     dispatch = Dispatch(

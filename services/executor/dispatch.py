@@ -302,15 +302,16 @@ class Dispatch:
             self._goes_on(worker, run, frame, now)
             return
         del self._running[slot.number]
-        cpu_us, peak_kib = worker.cpu_us, worker.peak_kib
+        account = worker.account
+        cpu_us, peak_kib = account.used_us, account.peak_kib
         # The worker gets its next call before this one's reply is made, so that both go on at once.
         self.pool.answered(
             slot,
             now,
             waited=not frame.flags & COMPUTED,
-            used_bytes=worker.memory_kib * _KIB,
+            used_bytes=account.memory_kib * _KIB,
             used_us=cpu_us,
-            alone=frame.flags & PRINTED != 0 or worker.crowded,
+            alone=frame.flags & PRINTED != 0 or account.crowded,
         )
         if run.verdict is not None:
             result = runs.of_verdict(run.verdict, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)
@@ -384,7 +385,7 @@ class Dispatch:
             result = runs.of_verdict(Verdict(code=code, message=text), output)
         if run.flow is not None and run.flow.relayed:
             result = runs.broken_off(run.flow, result)
-        self._finish(run, result._replace(cpu_us=worker.cpu_us, peak_kib=worker.peak_kib))
+        self._finish(run, result._replace(cpu_us=worker.account.used_us, peak_kib=worker.account.peak_kib))
 
     def _try_again(self, run: Run) -> bool:
         """Give a run that its worker was too dead to hear to another one; return whether that can be done."""

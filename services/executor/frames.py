@@ -86,6 +86,8 @@ class FrameType(IntEnum):
     LOADED had. Sent only where such words came from; a guest leaves out those that it does not know, and answers nothing."""
 
 
+LAST_TYPES = (int(FrameType.ANSWER), int(FrameType.ERROR), int(FrameType.END))
+"""Types of the frame that ends a call, or what goes on after it."""
 _FIRST_TYPE = int(FrameType.READY)
 _LAST_TYPE = int(FrameType.WARM)
 

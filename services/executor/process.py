@@ -5,11 +5,10 @@ per call. Everything that is not the protocol ends the worker: bytes that are no
 answer to another call, more pieces than were granted.
 
 A guest that reads ahead may be sent calls before the present one is answered; `begin` says that the next one's turn has come.
-When the worker ends, `begun` tells how many of those had begun all the same, by what lay unread in its socket: a call of which
-that cannot be told counts as begun, so that none runs twice. Calls whose answers come together share the processor time.
+When the worker ends, `begun` tells how many of those had begun all the same (`remains`). What calls used is in `account`.
 
-What a call used is the kernel's word, not the guest's. When `on_end`
-is called, nothing of the worker is left on the machine. Who gets which worker, and what an answer means, is for others.
+When `on_end` is called, nothing of the worker is left on the machine. Who gets which worker, and what an answer means, is for
+others.
 """
 
 import asyncio
@@ -27,11 +26,13 @@ from libs import errors
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
 from services.executor import frames
+from services.executor.accounting import Account
 from services.executor.child import Child
 from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import AHEAD, BACKGROUND, CHUNK_BYTES, PRINTED, WINDOW, Frame, FrameType
+from services.executor.frames import AHEAD, BACKGROUND, CHUNK_BYTES, LAST_TYPES, PRINTED, WINDOW, Frame, FrameType
 from services.executor.output import NO_OUTPUT, Capture, Output, Tap, unread_bytes
 from services.executor.profile import Profile
+from services.executor.remains import Remains
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox.base import Cell, Sandbox
 
@@ -41,15 +42,10 @@ type OnEnd = Callable[[str], None]
 _READY, _LOADED, _ANSWER, _ERROR = (int(FrameType.READY), int(FrameType.LOADED), int(FrameType.ANSWER), int(FrameType.ERROR))
 _START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
 _ANSWERS = (_ANSWER, _ERROR)
-_LAST = (_ANSWER, _ERROR, _END)
 _READ_BYTES = 65536
 _LAST_WORDS_SECONDS = 0.25
 """How long a guest that closed its descriptor may take to end by itself, so that its exit code can be told."""
 _TOLD_BYTES = 2000
-_CROWDING_US = 2000
-"""A call that computed for less has not started as many processes as it may, which takes longer than this to look at, too."""
-_MEASURE_US = 500
-"""Processor time between two looks at the memory: it takes time to fill, and looking costs as much as a short call."""
 
 
 class WorkerEndedError(errors.TemporaryError):
@@ -98,22 +94,12 @@ class Worker(asyncio.Protocol):
         self._reply: asyncio.Future[Frame] = self._loop.create_future()
         self._call = 0
         self._ahead: deque[int] = deque()
-        self._together = 1
-        """Answers that came together with the present one and are not accounted for yet, itself included."""
-        self._together_us = 0
-        self._unread: list[Frame] = []
-        """Frames that came before the worker was killed and were not looked at."""
-        self._late = bytearray()
-        """What came afterwards."""
-        self._owed = 0
-        """Bytes of a frame that is too large, which have not come."""
-        self._broke_protocol = False
+        self._remains = Remains()
         self._room = 0
         self._cell: Cell | None = None
         self._on_frame_of_call: OnFrame = _nobody
         self._on_end: OnEnd | None = None
         self._fault = ""
-        self._unmeasured_us = 0
         self._killed = False
         self._dead = False
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -122,10 +108,8 @@ class Worker(asyncio.Protocol):
         """What it may use."""
         self.broken: tuple[FailureCode, str] | None = None
         """The limit that it was ended for, and that in words."""
-        self.call_cpu_started_us = 0
-        """What it had used when its call began."""
-        self.crowded = False
-        """Its last call left so many processes that it is ended instead of getting another."""
+        self.account = Account()
+        """What its calls used."""
         self.unheard = False
         """It was dead when its last call came: the guest has not seen that call."""
         self.reads_ahead = False
@@ -134,12 +118,6 @@ class Worker(asyncio.Protocol):
         """When it has ended: how many of the calls that were sent ahead had to be taken for begun."""
         self.too_large = False
         """The worker was ended because its answer was beyond the cap."""
-        self.cpu_us = 0
-        """Processor time that the last call used, by the kernel's accounting."""
-        self.memory_kib = 0
-        """Memory of its own that it had after the last call."""
-        self.peak_kib = 0
-        """The most memory of its own that it was seen to have."""
 
     @classmethod
     async def start(
@@ -195,6 +173,11 @@ class Worker(asyncio.Protocol):
         return self._cell
 
     @property
+    def call_cpu_started_us(self) -> int:
+        """What it had used when its call began (for the watchdog)."""
+        return self.account.started_us
+
+    @property
     def busy(self) -> bool:
         """Whether it loads its code, runs a call, or does what goes on after one."""
         return self._call != 0 or self._expected != 0
@@ -247,8 +230,7 @@ class Worker(asyncio.Protocol):
             return
         self._call = call
         self.stage = _RUNNING
-        if self._cell is not None:
-            self.call_cpu_started_us = self._cell.cpu_us()
+        self.account.begin()
         transport.write(frames.encode_call(call, head, body))
 
     def call_ahead(self, call: int, head: bytes, body: bytes) -> None:
@@ -261,7 +243,7 @@ class Worker(asyncio.Protocol):
         """Take the first of the calls that were sent ahead for the one that runs; to be called within `on_frame`."""
         self._call = self._ahead.popleft()
         self.stage = _RUNNING
-        self.call_cpu_started_us += self.cpu_us
+        self.account.begin_next()
 
     def settle(self) -> None:
         """Take what lies in the socket of a worker with calls sent ahead, so that it is known which of them runs."""
@@ -313,7 +295,7 @@ class Worker(asyncio.Protocol):
         self._fault = self._fault or fault
         if self._child.alive:
             if self._call and not self._killed:
-                self._account()
+                self.account.settle()
             self._killed = True
             self._child.kill()
 
@@ -327,7 +309,7 @@ class Worker(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the guest; once it has been killed, only to know what it had begun."""
         if self._killed:
-            self._keep(data)
+            self._remains.keep(data)
             return
         frame = self._decoder.whole(data)
         if frame is not None:
@@ -391,6 +373,7 @@ class Worker(asyncio.Protocol):
             self._cell = self._child.enter()
         except OSError as error:
             raise WorkerEndedError(f"worker ended as it began: {error}") from error
+        self.account.open(self._cell)
 
     def _bound(self, limits: Limits) -> None:
         self.limits = limits
@@ -407,25 +390,22 @@ class Worker(asyncio.Protocol):
 
     def _on_frames(self, came: list[Frame]) -> None:
         """Take frames that came together."""
-        answers = sum(each.type in _LAST for each in came) if self._ahead else 0
-        if answers > 1 and self._cell is not None:
-            self._together, self._together_us = answers, self._cell.cpu_us()
+        if self._ahead:
+            self.account.share(sum(each.type in LAST_TYPES for each in came))
         for at, each in enumerate(came):
             self._on_frame(each)
             if self._killed:
-                self._unread = came[at + 1 :]
+                self._remains.leave(came[at + 1 :])
                 break
-        self._together, self._together_us = 1, 0
+        self.account.shared()
 
     def _on_fault(self, error: frames.FrameError) -> None:
         """End the worker for bytes that are no frame, or one that is too large."""
+        self._remains.breaks_off(error, pending=self._decoder.pending)
         if isinstance(error, frames.FrameTooLargeError):
             self.too_large = error.type in _ANSWERS
-            self._owed = max(error.length - self._decoder.pending, 0)
-            self._broke_protocol = not self._owed
             self.kill_soon(f"worker was ended: its answer is too large ({error})")
         else:
-            self._broke_protocol = True
             self.kill_soon(f"worker was ended: it broke the protocol ({error})")
 
     def _on_frame(self, frame: Frame) -> None:
@@ -433,17 +413,17 @@ class Worker(asyncio.Protocol):
         if kind == _ANSWER and frame.call == self._call and self.stage is _RUNNING and not frame.flags & BACKGROUND:
             # Nearly every call ends here: `_in_turn` would say the same of it.
             self.stage = _NONE
-            self._account()
+            self.account.settle()
             self._call = 0
-            if self.crowded and not self._ahead:
+            if self.account.crowded and not self._ahead:
                 self.kill_soon()
             self._on_frame_of_call(frame, self._printed(frame))
         elif self._call and frame.call == self._call and self._in_turn(frame):
             last = self.stage is Stage.NONE
             if last:
-                self._account()
+                self.account.settle()
                 self._call = 0
-                if self.crowded and not self._ahead:
+                if self.account.crowded and not self._ahead:
                     self.kill_soon()
             self._on_frame_of_call(frame, self._printed(frame) if last else NO_OUTPUT)
         elif self._expected and (kind == self._expected or (kind == _ERROR and self._expected == _LOADED)):
@@ -452,7 +432,7 @@ class Worker(asyncio.Protocol):
                 self._reply.set_result(frame)
         else:
             kind_name = FrameType(kind).name
-            self._broke_protocol = True
+            self._remains.garble()
             self.kill_soon(f"worker was ended: it sent {kind_name} for call {frame.call}, which nobody asked for")
 
     def _printed(self, frame: Frame) -> Output:
@@ -491,31 +471,6 @@ class Worker(asyncio.Protocol):
         except OSError:
             return b""
 
-    def _keep(self, data: bytes) -> None:
-        """Take down what a worker had sent when it was killed."""
-        if self._owed:
-            self._owed = max(self._owed - len(data), 0)
-            self._broke_protocol = not self._owed
-        elif self._ahead and not self._broke_protocol:
-            self._late += data
-
-    def _count_begun(self) -> None:
-        """Find out which of the calls that were sent ahead had begun: the last frame of the one before tells."""
-        while data := self._read_socket():
-            self._keep(data)
-        left = self._unread
-        try:
-            left.extend(self._decoder.feed(bytes(self._late)) if self._late else ())
-        except frames.FrameError:
-            self._broke_protocol = True
-        for each in left:
-            if self._broke_protocol or self.begun == len(self._ahead):
-                break
-            before = self._ahead[self.begun - 1] if self.begun else self._call
-            self.begun += each.call == before and each.type in _LAST and not each.flags & BACKGROUND
-        if self._broke_protocol:
-            self.begun = len(self._ahead)
-
     def _in_turn(self, frame: Frame) -> bool:
         """Return whether a frame may come now, and go on to the stage that it leads to."""
         kind, stage = frame.type, self.stage
@@ -536,27 +491,6 @@ class Worker(asyncio.Protocol):
             self.stage = Stage.BACKGROUND if goes_on else Stage.NONE
         return ends
 
-    def _account(self) -> None:
-        """Take down what the call has used.
-
-        Of calls sent ahead that is what the worker has spent since the last answer was read: the sum over calls is right, but
-        one whose work was done by then counts for its predecessor.
-        """
-        cell = self._cell
-        if cell is not None:
-            used = max((self._together_us or cell.cpu_us()) - self.call_cpu_started_us, 0)
-            if self._together > 1:
-                used //= self._together
-                self._together -= 1
-            self.cpu_us = used
-            self._unmeasured_us += used
-            if self._unmeasured_us >= _MEASURE_US or not self.memory_kib:
-                self._unmeasured_us = 0
-                self.memory_kib = cell.memory_kib()
-                self.peak_kib = max(self.peak_kib, self.memory_kib)
-            if used >= _CROWDING_US:
-                self.crowded = cell.crowded()
-
     def _died(self) -> None:
         self._dead = True
         if self._transport is None or self._killed:
@@ -569,7 +503,9 @@ class Worker(asyncio.Protocol):
         if self._gone.done():
             return
         if self._ahead:
-            self._count_begun()
+            while data := self._read_socket():
+                self._remains.keep(data)
+            self.begun = self._remains.begun(self._call, self._ahead, self._decoder)
         if self._cell is not None:
             self.broken = self.broken or self._cell.verdict()
             self._cell.close()

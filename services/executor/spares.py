@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 _GROWTH = 5
 """After a burst or a quiet time, up to so many times as many spares are kept."""
-_QUIET_BYTES = 160 * 1024 * 1024
-"""What all spares may use for more of them to be kept although there was no burst."""
+_STEP = 4
+"""In a quiet time, so many more are kept of each kind with each look."""
 _REST_SECONDS = 0.03
 """After a start that took a spare: its call, and those that come right after it, are answered before the next spare boots."""
 _RESTS = 8
@@ -49,7 +49,7 @@ class Spares:
         at_once: int,
         room: Callable[[], int],
         quiet: Callable[[], bool],
-        quiet_bytes: int = _QUIET_BYTES,
+        quiet_bytes: int,
         rest_seconds: float = _REST_SECONDS,
     ) -> None:
         """Keep none until a kind is used.
@@ -171,7 +171,7 @@ class Spares:
             return
         if self._quiet() and not self._booting and used < self._quiet_bytes:
             for shelf in self._shelves.values():
-                shelf.target = min(shelf.target + 1, self._each * _GROWTH)
+                shelf.target = min(shelf.target + _STEP, self._each * _GROWTH)
         for shelf in self._shelves.values():
             shelf.warm_one()
         self._replenish()

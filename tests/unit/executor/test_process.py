@@ -74,12 +74,12 @@ async def test_worker_takes_an_answer_that_comes_in_pieces(caller: Caller) -> No
 
 async def test_worker_tells_what_a_call_used_by_the_kernel_s_word(caller: Caller) -> None:
     await caller.ask(b"burn 0.2")
-    assert 200_000 <= caller.worker.cpu_us < 20_000_000
+    assert 200_000 <= caller.worker.account.used_us < 20_000_000
     await caller.ask(b"x")
-    assert caller.worker.cpu_us < 200_000
-    before = caller.worker.peak_kib
+    assert caller.worker.account.used_us < 200_000
+    before = caller.worker.account.peak_kib
     await caller.ask(b"grow 64")
-    assert caller.worker.peak_kib >= before + 60 * 1024
+    assert caller.worker.account.peak_kib >= before + 60 * 1024
 
 
 async def test_output_belongs_to_the_call_that_printed_it(caller: Caller) -> None:

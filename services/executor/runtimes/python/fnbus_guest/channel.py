@@ -36,21 +36,24 @@ class Gone(OSError):  # noqa: N818  it is no fault
 class Channel:
     """The worker's end of the socket pair."""
 
-    __slots__ = ("_descriptor", "_kept", "_rest")
+    __slots__ = ("_at", "_data", "_descriptor", "_kept")
 
     def __init__(self, descriptor: int) -> None:
         """Take `descriptor` over: programs that user code starts do not inherit it, and forks of the worker lose it."""
         posix.set_inheritable(descriptor, False)  # noqa: FBT003  it takes no keyword
         posix.set_blocking(descriptor, True)
         self._descriptor = descriptor
-        self._rest = b""
+        self._data = b""
+        """What was read and not all taken yet."""
+        self._at = 0
+        """Where in it the next frame begins."""
         self._kept: list[Frame] = []
         posix.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
         posix.close(self._descriptor)
         self._descriptor = -1
-        self._rest = b""
+        self._data = b""
         self._kept.clear()
 
     def fileno(self) -> int:
@@ -94,30 +97,33 @@ class Channel:
 
     def has_frame(self) -> bool:
         """Whether a frame, or the beginning of one, has been read already, so that the descriptor does not tell of it."""
-        return bool(self._rest)
+        return bool(self._data)
 
     def _next(self) -> Frame | None:
-        data: bytes | bytearray = self._rest or posix.read(self._descriptor, _READ_SIZE)
-        size = len(data)
-        if size < _HEADER.size or size != _LENGTH_SIZE + int.from_bytes(data[:4]):
-            whole = self._gather(bytearray(data))
+        data, at = self._data, self._at
+        if not data:
+            data, at = posix.read(self._descriptor, _READ_SIZE), 0
+        have = len(data)
+        if have - at < _HEADER.size or have < at + _LENGTH_SIZE + int.from_bytes(data[at : at + _LENGTH_SIZE]):
+            whole = self._gather(bytearray(data[at:]))
             if whole is None:
                 return None
-            data = whole
-        else:
-            self._rest = b""
-        _, kind, flags, status, call, head, _, _ = _HEADER.unpack_from(data)
-        body_at = 24 + head
-        return kind, call, status, bytes(data[24:body_at]), bytes(data[body_at:]), flags
+            data, at, have = whole, 0, len(whole)
+        length, kind, flags, status, call, head, _, _ = _HEADER.unpack_from(data, at)
+        head_at = at + _HEADER.size
+        body_at = head_at + head
+        end = at + _LENGTH_SIZE + length
+        self._data, self._at = (data, end) if end < have else (b"", 0)
+        return kind, call, status, data[head_at:body_at], data[body_at:end], flags
 
-    def _gather(self, data: bytearray) -> bytearray | None:
-        """Read on until `data` holds a whole frame; keep what is more than one for the next time."""
+    def _gather(self, data: bytearray) -> bytes | None:
+        """Read on until `data` holds a whole frame; None when the executor closes its end before."""
         while len(data) < _LENGTH_SIZE:
             piece = posix.read(self._descriptor, _READ_SIZE)
             if not piece:
                 return None
             data += piece
-        wanted = _LENGTH_SIZE + int.from_bytes(data[:4])
+        wanted = _LENGTH_SIZE + int.from_bytes(data[:_LENGTH_SIZE])
         have = len(data)
         if have < wanted:
             data += bytes(wanted - have)
@@ -127,9 +133,7 @@ class Channel:
                     if read == 0:
                         return None
                     have += read
-        self._rest = bytes(data[wanted:])
-        del data[wanted:]
-        return data
+        return bytes(data)
 
     def send(
         self,
