@@ -86,6 +86,14 @@ class Resolution:
     resolved: tuple[str, ...] = ()
     """What was installed, `name==version` each, as far as the tool tells."""
     duration_ms: int = 0
+    imports: tuple[str, ...] = ()
+    """For `inferred`: what the code imports from outside, sorted."""
+    unresolved: tuple[str, ...] = ()
+    """Those of which nobody knows the package."""
+    generated: bool = False
+    """Whether the manifest was made from imports."""
+    infer_ms: int = 0
+    """How long it took to look at the imports."""
 
 
 @record()

@@ -12,6 +12,7 @@ from services.registry import catalog, documents, steering
 from services.registry.catalog import NOTHING_BUILT, Built
 from services.registry.dependencies import Asker, Dependencies, Subject, may_need
 from services.registry.functions import digests
+from services.registry.inference.inferring import Inference
 from services.registry.projection import Projection
 from services.registry.source.folder import LoadedFunction, LoadedVersion
 
@@ -22,8 +23,15 @@ _TOLD_LINES = 6
 class Building:
     """Has built what versions need."""
 
-    def __init__(self, *, dependencies: Dependencies, projection: Projection) -> None:
-        """Ask by `dependencies`, and have the code in the object store by `projection`."""
+    def __init__(self, *, dependencies: Dependencies, projection: Projection, strict: bool = True) -> None:
+        """Ask by `dependencies`, and have the code in the object store by `projection`.
+
+        Args:
+            dependencies: knows executors.
+            projection: puts code where they find it.
+            strict: whether a version with an import of which nobody knows the package is not built.
+        """
+        self._strict = strict
         self._dependencies = dependencies
         self._projection = projection
         self._wanted: set[Subject] = set()
@@ -135,6 +143,8 @@ class Building:
     async def _of_version(
         self, runtime: str, version: LoadedVersion, before: VersionEntry | None, asker: Asker, code: Mapping[str, Bundle]
     ) -> Built:
+        if self._strict and version.inference is not None and version.inference.unresolved:
+            return _unresolved(version.inference)
         subject = Subject(runtime, version.bundle, version.found.entrypoint)
         if before is not None and catalog.has_code(before, version) and catalog.can_run(before):
             if self._unproven is None or subject not in self._unproven:
@@ -166,6 +176,13 @@ def build_fault(version: LoadedVersion, built: Mapping[str, Built]) -> Problem |
     last = "\n".join(resolution.message.splitlines()[-_TOLD_LINES:])
     tool = f" ({resolution.tool})" if resolution.tool else ""
     return Problem(path=f"{root}/{name}" if root else name, message=f"dependencies could not be installed{tool}: {last}")
+
+
+def _unresolved(inference: Inference) -> Built:
+    """Return that imports do not tell what a version needs."""
+    names, manifest = ", ".join(inference.unresolved), inference.manifest
+    message = f"unresolved imports: {names}: name their packages in {manifest}, or set FN_AUTO_INFER_STRICT=0"
+    return Built(resolution=Resolution(state="error", manifest=manifest, message=message))
 
 
 def _stored(version: VersionEntry) -> Built:

@@ -16,6 +16,7 @@ from libs.messages.web import Assets, Home
 from services.registry import sealing, steering
 from services.registry.documents import function_id
 from services.registry.homes.port import FOLDER
+from services.registry.inference.inferring import Inference
 from services.registry.sealing import Sealer
 from services.registry.source import interfaces
 from services.registry.source.environment import EnvValue
@@ -193,7 +194,16 @@ def can_run(stored: VersionEntry | None) -> bool:
 
 def with_built(runtime: str, version: VersionEntry, built: Built) -> VersionEntry:
     """Return a version with something else that was built for it: another digest, for a worker holds something else."""
-    other = replace(version, layer=built.layer, layer_mount=built.layer_mount, resolution=built.resolution)
+    before = version.resolution
+    told = replace(
+        built.resolution,
+        mode=before.mode,
+        imports=before.imports,
+        unresolved=before.unresolved,
+        generated=before.generated,
+        infer_ms=before.infer_ms,
+    )
+    other = replace(version, layer=built.layer, layer_mount=built.layer_mount, resolution=told)
     return replace(other, digest=sealing.plain_digest(runtime, other))
 
 
@@ -226,10 +236,27 @@ def _version(
         settings=version.settings,
         layer=built.layer,
         layer_mount=built.layer_mount,
-        resolution=built.resolution,
+        resolution=_inferred(built.resolution, version.inference),
         interface=interfaces.over(found.interface, version.hints),
     )
     return replace(composed, digest=sealing.plain_digest(runtime, composed))
+
+
+def _inferred(resolution: Resolution, inference: Inference | None) -> Resolution:
+    """Return what came of a version's dependencies with what its imports have told."""
+    if inference is None:
+        return replace(resolution, mode="manifest", imports=(), unresolved=(), generated=False, infer_ms=0)
+    known = (resolution.mode, resolution.imports) == ("inferred", inference.imports)
+    return replace(
+        resolution,
+        mode="inferred",
+        manifest=resolution.manifest or (inference.manifest if inference.text else ""),
+        imports=inference.imports,
+        unresolved=inference.unresolved,
+        generated=bool(inference.text),
+        # As it was told first, for it differs each time.
+        infer_ms=resolution.infer_ms if known else inference.duration_ms,
+    )
 
 
 def _is_same_outcome(before: VersionEntry, built: Built) -> bool:

@@ -24,6 +24,7 @@ from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
 from services.registry.homes.port import API
+from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
@@ -59,6 +60,7 @@ class Deployments:
         vault: Vault | None = None,
         source: Source | None = None,
         building: Building | None = None,
+        manifests: Manifests | None = None,
         assets: AssetStore | None = None,
         functions_root: Path | None = None,
         defaults: Policy | None = None,
@@ -78,6 +80,7 @@ class Deployments:
             vault: the secrets; None: there are none.
             source: the functions folder; None: what the store holds is projected.
             building: has built what versions need; None: nothing is built.
+            manifests: writes down what imports have told; None: that is not written.
             assets: keeps static files where gateways find them; None: there are none.
             functions_root: the folder's path, for people.
             defaults: what holds where no config says anything, for people.
@@ -94,6 +97,7 @@ class Deployments:
         self._source = source
         self._assets = assets
         self._building = building
+        self._manifests = manifests
         self._functions_root = str(functions_root.absolute()) if functions_root else ""
         self._remarks = Remarks(functions=functions, clock=clock, functions_root=self._functions_root, defaults=defaults)
         self._hot_reload = hot_reload
@@ -247,6 +251,8 @@ class Deployments:
         snapshot = await self._load()
         if snapshot is not None:
             await self._bring_in(snapshot, now)
+            if self._manifests is not None:
+                await self._manifests.keep(snapshot, self._entries)
             self._herald.problems((*snapshot.problems, *now.faults))
             self.refused = now.refused
         if full:

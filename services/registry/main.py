@@ -31,6 +31,7 @@ from services.registry.handlers import Handlers
 from services.registry.history import EXECUTIONS, History
 from services.registry.homes.folder import FolderHome
 from services.registry.homes.port import Home
+from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
 from services.registry.migrations.runner import Migrations
 from services.registry.projection import Projection
@@ -39,7 +40,7 @@ from services.registry.readiness import Readiness
 from services.registry.releases import Releases
 from services.registry.retention import Retention
 from services.registry.sealing import Sealer
-from services.registry.settings import RegistrySettings, defaults, pace
+from services.registry.settings import RegistrySettings, defaults, infers, pace
 from services.registry.source.folder import FolderSource, Options
 from services.registry.tail import Tail
 from services.registry.vault import Vault
@@ -112,7 +113,8 @@ async def start(
         vault=vault,
         source=source,
         assets=AssetStore(bus),
-        building=Building(dependencies=Dependencies(bus=bus), projection=projection),
+        building=Building(dependencies=Dependencies(bus=bus), projection=projection, strict=chosen.auto_infer_strict),
+        manifests=Manifests(home) if home is not None and chosen.auto_infer_write_manifest else None,
         functions_root=chosen.functions_root,
         defaults=defaults(chosen),
         hot_reload=chosen.hot_reload,
@@ -190,6 +192,7 @@ def _options(chosen: RegistrySettings) -> Options:
         runtimes=chosen.runtimes,
         defaults=defaults(chosen),
         max_asset_bytes=chosen.max_asset_bytes,
+        infers=infers(chosen),
     )
 
 

@@ -43,6 +43,14 @@ class RegistrySettings(ServiceSettings):
     """How long nothing may have changed before a change is looked at, in milliseconds."""
     max_asset_bytes: Annotated[int, Field(ge=1, validation_alias=fastfn("max_asset_bytes"))] = 32 * 1024 * 1024
     """Largest static file that is served; larger ones answer 413."""
+    auto_infer_py_deps: Annotated[bool, Field(validation_alias=fastfn("auto_infer_py_deps"))] = False
+    """Whether the imports of Python's functions tell what they need, where nothing else does."""
+    auto_infer_node_deps: Annotated[bool, Field(validation_alias=fastfn("auto_infer_node_deps"))] = False
+    """The same for Node's."""
+    auto_infer_write_manifest: Annotated[bool, Field(validation_alias=fastfn("auto_infer_write_manifest"))] = True
+    """Whether what imports have told is written beside the function, once it has been installed."""
+    auto_infer_strict: Annotated[bool, Field(validation_alias=fastfn("auto_infer_strict"))] = True
+    """Whether a function with an import of which nobody knows the package is not deployed."""
     reconcile_seconds: Annotated[float, Field(gt=0)] = 30.0
     """How often folder, store and projection are compared in full, in seconds."""
     history_hours: Annotated[float, Field(gt=0)] = 24.0
@@ -69,6 +77,12 @@ def defaults(chosen: RegistrySettings) -> Policy:
         max_concurrency=chosen.default_max_concurrency,
         max_body_bytes=chosen.default_max_body_bytes,
     )
+
+
+def infers(chosen: RegistrySettings) -> frozenset[str]:
+    """Return the languages whose imports tell what code needs."""
+    asked = {"python": chosen.auto_infer_py_deps, "node": chosen.auto_infer_node_deps}
+    return frozenset(runtime for runtime, wanted in asked.items() if wanted)
 
 
 def pace(chosen: RegistrySettings) -> Pace:

@@ -48,6 +48,8 @@ class Options:
     """Languages that are served (FN_RUNTIMES); empty: all."""
     defaults: catalog.Policy = field(default_factory=catalog.Policy)
     """What holds where no config says anything (FN_DEFAULT_TIMEOUT_MS …)."""
+    infers: frozenset[str] = frozenset()
+    """Languages whose imports tell what code needs, when nothing else does (FN_AUTO_INFER_PY_DEPS …)."""
 
 
 def discover(
@@ -77,6 +79,7 @@ class _Walk:
             runtimes=options.runtimes,
             defaults=options.defaults,
             shared=frozenset(file.path for file in listing.files if is_of_pack(file.path)),
+            infers=options.infers,
         )
         self._drafts.say_all(listing.problems)
         for parsed in (*configs.values(), *manifests.values()):

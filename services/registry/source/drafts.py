@@ -53,6 +53,7 @@ class Drafts:
         runtimes: tuple[str, ...] = (),
         defaults: catalog.Policy | None = None,
         shared: frozenset[str] = frozenset(),
+        infers: frozenset[str] = frozenset(),
     ) -> None:
         """Gather functions.
 
@@ -60,9 +61,11 @@ class Drafts:
             runtimes: languages that are served; empty: all.
             defaults: what holds where no config says anything.
             shared: paths of the files of packs.
+            infers: languages whose imports tell what code needs.
         """
         self._runtimes = runtimes
         self._shared = shared
+        self._infers = infers
         self._defaults = defaults or catalog.Policy()
         self._drafts: dict[Owner, Draft] = {}
         self._claims: list[Claim] = []
@@ -123,6 +126,7 @@ class Drafts:
             permissions=policy.bounds.permissions(),
             interface=policy.interface,
             packs=packs.manifests(draft.owner[0], policy.shared_deps or (), self._shared),
+            infers=draft.owner[0] if draft.owner[0] in self._infers else "",
         )
         self._by_entry.setdefault(code.path, (draft.owner, label))
         return True

@@ -17,7 +17,9 @@ from libs.messages import bundles, catalog
 from libs.messages.web import AssetFile, Home
 from services.registry.homes import port as homes
 from services.registry.homes.port import FOLDER
-from services.registry.source import config, environment, interfaces, packs, tree
+from services.registry.inference.inferring import Inference
+from services.registry.source import config, environment, interfaces, tree
+from services.registry.source import grown as growth
 from services.registry.source.config import Config, Manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.environment import EnvFile, EnvValue
@@ -40,6 +42,8 @@ class LoadedVersion:
     """What its entry file tells of itself."""
     settings: str = ""
     """sha-256 (hex) of its own config and of which values are in its environment; empty when it has neither."""
+    inference: Inference | None = None
+    """What its imports need, where they were asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +113,14 @@ class FolderSource:
         Raises:
             errors.TemporaryError: a file has changed or gone since the load; the next load has the news.
         """
+        fetched = {path: await self._fetch(path) for path in (*version.files, *version.packs)}
+        added = growth.grown(version, lambda path: fetched[path][0])
         files: list[catalog.BundleFile] = []
-        for path in _own_files(version):
-            data, executable = await self._fetch(path)
-            files.append(catalog.BundleFile(path=_inside(version, path), data=data, executable=executable))
-        if version.packs:
-            manifest = _manifest(version)
-            path = tree.join(version.root, manifest)
-            own = (await self._fetch(path))[0] if path in version.files else None
-            shared = [(await self._fetch(each))[0] for each in version.packs]
-            files.append(catalog.BundleFile(path=manifest, data=packs.merged(manifest, own, shared)))
+        for path in growth.own_files(version, added):
+            data, executable = fetched[path]
+            files.append(catalog.BundleFile(path=growth.inside(version, path), data=data, executable=executable))
+        if added.manifest:
+            files.append(catalog.BundleFile(path=added.manifest, data=added.text))
         return catalog.Bundle(files=tuple(sorted(files, key=lambda file: file.path)))
 
     async def _fetch(self, path: str) -> tuple[bytes, bool]:
@@ -256,21 +258,28 @@ class FolderSource:
         for found in function.versions:
             try:
                 seen = {path: self._digests.get(files[path], self._look_at) for path in found.files}
-                grown = [self._look_at_grown(found, files)] if found.packs else []
+                for path in found.packs:
+                    self._digests.get(files[path], self._look_at)  # so that a change of it is seen
+                added = growth.grown(found, self._read)
             except OSError as error:
                 problems.append(_unreadable(error.filename or found.entrypoint, error))
                 broken.add((function.runtime, function.name))
                 continue
-            own = ((_inside(found, path), files[path].executable, seen[path].digest) for path in _own_files(found))
-            digest = bundles.digest_files([*own, *grown])
+            parts = [
+                (growth.inside(found, path), files[path].executable, seen[path].digest)
+                for path in growth.own_files(found, added)
+            ]
+            if added.manifest:
+                parts.append((added.manifest, False, hashlib.sha256(added.text).hexdigest()))
             env = _values(found, envs)
             versions.append(
                 LoadedVersion(
                     found=found,
-                    bundle=digest,
+                    bundle=bundles.digest_files(parts),
                     env=env,
                     settings=_settings(found, configs, env),
                     hints=seen.get(found.path, _NOT_SEEN).hints,
+                    inference=added.inference,
                 )
             )
         if not versions:
@@ -317,16 +326,6 @@ class FolderSource:
             error.filename = path
             raise
         return _Seen(hashlib.sha256(data).hexdigest(), interfaces.parse_hints(data))
-
-    def _look_at_grown(self, version: FoundVersion, files: Mapping[str, File]) -> tuple[str, bool, str]:
-        """Return path, mode and digest of a version's manifest with what its packs name."""
-        manifest = _manifest(version)
-        path = tree.join(version.root, manifest)
-        for each in version.packs:
-            self._digests.get(files[each], self._look_at)  # so that a change of it is seen
-        own = self._read(path) if path in version.files else None
-        data = packs.merged(manifest, own, [self._read(each) for each in version.packs])
-        return manifest, False, hashlib.sha256(data).hexdigest()
 
     def _read(self, path: str) -> bytes:
         most = max(tree.MAX_BUNDLE_BYTES, self._options.max_asset_bytes)
@@ -407,26 +406,6 @@ def _snapshot(discovery: Discovery, functions: list[LoadedFunction], problems: l
     return Snapshot(
         namespace=discovery.namespace, functions=tuple(functions), conflicts=discovery.conflicts, problems=tuple(found)
     )
-
-
-def _inside(version: FoundVersion, path: str) -> str:
-    """Return a file's path inside the bundle of a version."""
-    return path[len(version.root) + 1 :] if version.root else path
-
-
-def _own_files(version: FoundVersion) -> Iterable[str]:
-    """Return the files that are in a version's bundle as they are."""
-    if not version.packs:
-        return version.files
-    manifest = _manifest(version)
-    inner = ((path, _inside(version, path)) for path in version.files)
-    return [path for path, name in inner if not packs.is_overruled(name, manifest)]
-
-
-def _manifest(version: FoundVersion) -> str:
-    """Return where in its bundle the manifest of a version lies that shares packs."""
-    own = {_inside(version, path) for path in version.files}
-    return packs.manifest_of(version.packs[0], version.entrypoint, own)
 
 
 def _unreadable(path: str, error: OSError) -> catalog.Problem:

@@ -35,6 +35,8 @@ class FoundVersion:
     """What its config says; the hints in its entry file are added when that is read."""
     packs: tuple[str, ...] = ()
     """Paths of what the packs that it shares name, in its order; those that are there."""
+    infers: str = ""
+    """Its language, where imports tell what it needs when nothing else does; empty: they are not asked."""
 
     @property
     def path(self) -> str:

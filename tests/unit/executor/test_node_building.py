@@ -49,6 +49,20 @@ def test_declared_packages_are_installed_without_their_scripts(tmp_path: Path, n
     assert (plan.output, plan.mount) == ("node_modules", "node_modules")
 
 
+def test_manifest_beside_the_entry_file_is_built_as_if_it_lay_at_the_top(tmp_path: Path, node: NodeRuntime) -> None:
+    (tmp_path / "api").mkdir()
+    declare(tmp_path / "api", {"dependencies": {"ms": "2.1.3"}})
+    declare(tmp_path, {"dependencies": {"lodash": "4"}})
+    plan = node.build(tmp_path, "api/get.x.js")
+    assert plan is not None
+    assert (plan.manifest, plan.inputs) == ("api/package.json", ())
+    assert [(name, json.loads(data)["dependencies"]) for name, data in plan.files] == [("package.json", {"ms": "2.1.3"})]
+    assert (plan.output, plan.mount) == ("node_modules", "api/node_modules")
+    above = node.build(tmp_path, "other/get.x.js")
+    assert above is not None
+    assert above.manifest == "package.json"
+
+
 @pytest.mark.parametrize("lock", ["package-lock.json", "npm-shrinkwrap.json"])
 def test_a_lock_file_decides_what_is_installed(tmp_path: Path, node: NodeRuntime, lock: str) -> None:
     declare(tmp_path, {"dependencies": {"ms": "2.1.3"}})

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +23,10 @@ from services.registry.building import Building
 from services.registry.dependencies import Dependencies, may_need
 from services.registry.deployments import Deployments
 from services.registry.functions import Functions
+from services.registry.homes.folder import FolderHome
 from services.registry.metrics import Metrics
 from services.registry.projection import Projection
+from services.registry.source.folder import FolderSource, Options
 from tests.unit.registry.test_deployments import NOON, RING, Stand
 
 NEEDY = "#@requirements leftpad==1\n"
@@ -221,6 +224,22 @@ async def test_failure_of_a_first_version_is_shown_with_its_reason(
     assert version.resolution.message == "no such package"
     assert caplog.text.count("a.py (python) waits for its dependencies") == 1
     assert len((await stand.meta()).problems) == 1
+
+
+@pytest.mark.parametrize(("strict", "state"), [(True, "error"), (False, "none")])
+async def test_import_that_nobody_knows_is_a_failure_where_that_is_wanted(
+    stand: BuildingStand, tmp_path: Path, strict: bool, state: str
+) -> None:
+    (tmp_path / "a.py").write_text("import nobody_knows")
+    (function,) = (await FolderSource(FolderHome(tmp_path), Options(infers=frozenset({"python"}))).load()).functions
+    projection = Projection(
+        bus=MemoryBus(stand.broker), bundles=Functions(store=stand.store, clock=ManualClock(NOON)).bundle, metrics=Metrics()
+    )
+    building = Building(dependencies=Dependencies(bus=MemoryBus(stand.broker)), projection=projection, strict=strict)
+    bundle = Bundle(files=(BundleFile(path="a.py", data=b"import nobody_knows"),))
+    built = await building.of(function, namespace="default", known=None, code={function.versions[0].bundle: bundle})
+    assert built["default"].resolution.state == state
+    assert ("unresolved imports: nobody_knows" in built["default"].resolution.message) is strict
 
 
 async def test_failure_is_tried_again_only_when_the_code_changes(stand: BuildingStand) -> None:

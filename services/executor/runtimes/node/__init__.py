@@ -65,8 +65,7 @@ class NodeRuntime:
             errors.PermanentError: `package.json` cannot be read.
             errors.UnavailableError: there is no npm beside Node, or no Node.
         """
-        del entrypoint
-        return plan_of(code, node=self._found)
+        return plan_of(code, entrypoint, node=self._found)
 
     def _found(self) -> Path:
         if self._program is None:

