@@ -15,6 +15,7 @@ from typing import Protocol
 
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
+from services.executor.sandbox import procfs
 
 ROOM = 8
 """Processes that the kernel allows beyond a worker's limit: the watchdog, which tells why a worker ends, comes first."""
@@ -190,6 +191,11 @@ class _Group:
 
 
 class _UnifiedGroup(_Group):
+    def __init__(self, home: _Folders) -> None:
+        super().__init__(home)
+        self._kills = str(self._folders[0] / "memory.events")
+        self._refusals = str(self._folders[0] / "pids.events")
+
     def limit(self, limits: Limits) -> None:
         folder = self._folders[0]
         _write(folder / "memory.max", limits.memory_mb * _MIB)
@@ -200,10 +206,9 @@ class _UnifiedGroup(_Group):
         _write(folder / "pids.max", limits.processes + ROOM)
 
     def broken(self) -> FailureCode:
-        folder = self._folders[0]
-        if _counter(folder / "memory.events", "oom_kill"):
+        if _counter(self._kills, b"oom_kill"):
             return FailureCode.MEMORY_LIMIT
-        return FailureCode.PROCESS_LIMIT if _counter(folder / "pids.events", "max") else FailureCode.NONE
+        return FailureCode.PROCESS_LIMIT if _counter(self._refusals, b"max") else FailureCode.NONE
 
 
 class _Unified:
@@ -248,6 +253,8 @@ class _LegacyGroup(_Group):
         super().__init__(home)
         self._memory = self._folders[0] if memory else None
         self._pids = self._folders[-1]
+        self._kills = str(self._memory / "memory.oom_control") if self._memory is not None else ""
+        self._refusals = str(self._pids / "pids.events")
 
     def limit(self, limits: Limits) -> None:
         if self._memory is not None:
@@ -258,9 +265,9 @@ class _LegacyGroup(_Group):
         _write(self._pids / "pids.max", limits.processes + ROOM)
 
     def broken(self) -> FailureCode:
-        if self._memory is not None and _counter(self._memory / "memory.oom_control", "oom_kill"):
+        if self._kills and _counter(self._kills, b"oom_kill"):
             return FailureCode.MEMORY_LIMIT
-        return FailureCode.PROCESS_LIMIT if _counter(self._pids / "pids.events", "max") else FailureCode.NONE
+        return FailureCode.PROCESS_LIMIT if _counter(self._refusals, b"max") else FailureCode.NONE
 
 
 class _Legacy:
@@ -347,12 +354,9 @@ def _write(path: Path, value: int | str) -> None:
         os.close(fd)
 
 
-def _counter(path: Path, name: str) -> int:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(value) for key, _, value in (line.partition(" ") for line in lines) if key == name), 0)
+def _counter(path: str, name: bytes) -> int:
+    lines = (line.partition(b" ") for line in procfs.read(path).splitlines())
+    return next((int(value) for key, _, value in lines if key == name), 0)
 
 
 def _headroom(limit: Path, used: Path) -> int | None:

@@ -17,7 +17,7 @@ from services.executor.sandbox.base import Sandbox, Usage
 from services.executor.sandbox.cells import memory_text
 from services.executor.sandbox.process import ProcessSandbox
 from services.executor.sandbox.users import Users, find
-from services.executor.watchdog import Watchdog, over
+from services.executor.watchdog import IDLE_AT_ONCE, IDLE_SECONDS, Watchdog, over
 from tests.unit.executor.inside import Inmate, bare, python, required, running
 
 MIB = 1024 * 1024
@@ -205,15 +205,24 @@ class Subject:
         self.busy = busy
         self.call_cpu_started_us = inmate.cell.cpu_us()
         self.breaches: list[tuple[FailureCode, str]] = []
+        self.now = time.monotonic()
 
     def breach(self, code: FailureCode, message: str) -> None:
         """Keep what is told."""
         self.breaches.append((code, message))
 
 
-def watched(watchdog: Watchdog, subject: Subject, *, idle_too: bool = False) -> list[tuple[FailureCode, str]]:
+def watched(watchdog: Watchdog, subject: Subject) -> list[tuple[FailureCode, str]]:
     """Look once."""
-    watchdog.look(time.monotonic(), idle_too=idle_too)
+    watchdog.look(time.monotonic())
+    return subject.breaches
+
+
+def rested(watchdog: Watchdog, subject: Subject) -> list[tuple[FailureCode, str]]:
+    """Look when it is the turn of a worker that is idle."""
+    for _ in range(2):  # the first time after a call, only that is looked at
+        subject.now += IDLE_SECONDS
+        watchdog.look(subject.now)
     return subject.breaches
 
 
@@ -247,15 +256,15 @@ async def test_watchdog_tells_processor_time_of_a_call_with_its_children(inmate:
 async def test_watchdog_leaves_an_idle_worker_alone_when_it_rests(inmate: Inmate) -> None:
     watchdog, subject = Watchdog(), Subject(inmate, Limits(), busy=False)
     watchdog.add(subject)
-    assert watched(watchdog, subject, idle_too=True) == []
-    assert watched(watchdog, subject, idle_too=True) == []
+    assert rested(watchdog, subject) == []
+    assert rested(watchdog, subject) == []
 
 
 async def test_watchdog_tells_an_idle_worker_that_left_children(inmate: Inmate) -> None:
     watchdog, subject = Watchdog(), Subject(inmate, Limits(), busy=False)
     watchdog.add(subject)
     await ask(inmate, "kept.append(os.fork() or time.sleep(60))")
-    await eventually(lambda: watched(watchdog, subject, idle_too=True))
+    await eventually(lambda: rested(watchdog, subject))
     assert subject.breaches[0] == (
         FailureCode.NONE,
         "worker was ended: 1 processes that it had started went on after the answer",
@@ -265,12 +274,27 @@ async def test_watchdog_tells_an_idle_worker_that_left_children(inmate: Inmate) 
 async def test_watchdog_tells_an_idle_worker_that_computes(inmate: Inmate) -> None:
     watchdog, subject = Watchdog(), Subject(inmate, Limits(), busy=False)
     watchdog.add(subject)
-    assert watched(watchdog, subject, idle_too=True) == []
+    assert rested(watchdog, subject) == []
     await ask(inmate, "threading.Thread(target=lambda: any(False for _ in iter(int, 1)), daemon=True).start()")
     before = inmate.cell.usage().cpu_us
     await eventually(lambda: inmate.cell.usage().cpu_us > before + 500_000)
-    watchdog.look(time.monotonic(), idle_too=True)
+    rested(watchdog, subject)
     assert "went on computing" in subject.breaches[0][1]
+
+
+async def test_watchdog_looks_at_many_idle_workers_in_turns(inmate: Inmate) -> None:
+    watchdog = Watchdog()
+    subjects = [Subject(inmate, Limits(memory_mb=1), busy=False) for _ in range(3 * IDLE_AT_ONCE)]
+    for subject in subjects:
+        watchdog.add(subject)
+    now = time.monotonic()
+    watchdog.look(now)  # all have just answered
+    told: list[int] = []
+    for _ in range(4):
+        now += IDLE_SECONDS
+        watchdog.look(now)
+        told.append(sum(len(subject.breaches) for subject in subjects))
+    assert told == [IDLE_AT_ONCE, 2 * IDLE_AT_ONCE, 3 * IDLE_AT_ONCE, 3 * IDLE_AT_ONCE]
 
 
 async def test_watchdog_tells_when_memory_runs_short() -> None:
