@@ -122,6 +122,8 @@ class Cluster:
     functions: Path
     nats: NatsServer
     env: Mapping[str, str]
+    is_stored: bool = False
+    """Whether the registries keep the files of functions in their store, and follow no folder."""
     replicas: list[Replica] = field(default_factory=list[Replica])
 
     @property
@@ -145,7 +147,7 @@ class Cluster:
             "FNBUS_HTTP_PORT": port,
             **settings,
         }
-        if service == "registry":
+        if service == "registry" and not self.is_stored:
             env.setdefault("FNBUS_FUNCTIONS_ROOT", str(self.functions))
         data.mkdir(parents=True, exist_ok=True)
         url = f"http://127.0.0.1:{port}"
@@ -162,7 +164,7 @@ class Cluster:
 @contextlib.asynccontextmanager
 async def running_cluster(
     folder: Path,
-    functions: Path,
+    functions: Path | None,
     *,
     counts: Mapping[str, int] | None = None,
     settings: Mapping[str, str] | None = None,
@@ -172,7 +174,7 @@ async def running_cluster(
 
     Args:
         folder: logs, state and stores lie below.
-        functions: folder of functions that the registries follow.
+        functions: folder of functions that the registries follow; None: their files are kept in the store.
         counts: replicas by service, one of each unless said otherwise.
         settings: environment for all services.
         jetstream_sync: when JetStream calls fsync.
@@ -191,7 +193,7 @@ async def running_cluster(
             "FNBUS_CONSOLE_WRITE_RATE_LIMIT_MAX": "0",
             **(settings or {}),
         }
-        cluster = Cluster(folder=folder, functions=functions, nats=nats, env=env)
+        cluster = Cluster(folder=folder, functions=functions or folder, nats=nats, env=env, is_stored=functions is None)
         try:
             for service, count in wanted.items():
                 for _ in range(count):

@@ -23,7 +23,6 @@ from services.registry.assets import AssetStore
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
 from services.registry.functions import Functions, digests
-from services.registry.homes.port import API
 from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
@@ -292,10 +291,7 @@ class Deployments:
             self._herald.problems((Problem(path=self._functions_root, message=str(error)),))
             return None
         self.snapshot, self._unreadable = snapshot, None
-        is_empty = snapshot.origin == API and not snapshot.functions and not snapshot.problems
-        if is_empty and all(entry.source != API for entry in self._entries.values()):
-            return None  # nothing was ever written by the API: what is there is another registry's, and its remarks, too
-        return snapshot
+        return None if snapshot.untouched else snapshot  # what the store holds then is from a folder that was there before
 
     async def _bring_in(self, snapshot: Snapshot, now: Round) -> None:
         """Write to the store what differs from the folder."""

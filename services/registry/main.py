@@ -11,7 +11,7 @@ from functools import partial
 
 from libs import errors, lifecycle, settings
 from libs.bus import jetstream, port, rpc
-from libs.clock import SystemClock
+from libs.clock import Clock, SystemClock
 from libs.lifecycle import Service
 from libs.messages.figures import FiguresGet
 from libs.messages.logs import TailLog
@@ -30,7 +30,8 @@ from services.registry.functions import Functions
 from services.registry.handlers import Handlers
 from services.registry.history import EXECUTIONS, History
 from services.registry.homes.folder import FolderHome
-from services.registry.homes.port import Home
+from services.registry.homes.port import API, Home
+from services.registry.homes.stored import StoredHome
 from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
 from services.registry.migrations.runner import Migrations
@@ -92,8 +93,8 @@ async def start(
     clock = SystemClock()
     functions = Functions(store=store, clock=clock)
     audit = Audit(store=store, clock=clock)
-    home = _home(chosen)
-    source = FolderSource(home, _options(chosen)) if home is not None else None
+    home = _home(chosen, store=store, sealer=sealer, clock=clock)
+    source = FolderSource(home, _options(chosen))
 
     async def bring_out() -> None:
         """Project what a secret changes before its change is answered; what takes longer comes with the next round."""
@@ -114,10 +115,10 @@ async def start(
         source=source,
         assets=AssetStore(bus),
         building=Building(dependencies=Dependencies(bus=bus), projection=projection, strict=chosen.auto_infer_strict),
-        manifests=Manifests(home) if home is not None and chosen.auto_infer_write_manifest else None,
+        manifests=Manifests(home) if chosen.auto_infer_write_manifest else None,
         functions_root=chosen.functions_root,
         defaults=defaults(chosen),
-        hot_reload=chosen.hot_reload,
+        hot_reload=chosen.hot_reload or home.origin == API,  # what the API writes is never to be waited for
         reconcile_seconds=chosen.reconcile_seconds,
     )
 
@@ -167,21 +168,23 @@ async def start(
     await server.serve("figures", FiguresGet, figures.last_day)
     await server.serve("tail", TailLog, Tail(bus=bus, store=store).tail)
     await vault.serve(server)
-    if home is not None and source is not None:
-        editor = Editor(
-            home=home,
-            source=source,
-            deployments=deployments,
-            functions=functions,
-            clock=clock,
-            namespace_depth=chosen.namespace_depth,
-        )
-        await editor.serve(server)
-        await Trees(home=home, source=source, deployments=deployments).serve(server)
+    editor = Editor(
+        home=home,
+        source=source,
+        deployments=deployments,
+        functions=functions,
+        clock=clock,
+        namespace_depth=chosen.namespace_depth,
+    )
+    await editor.serve(server)
+    await Trees(home=home, source=source, deployments=deployments).serve(server)
 
 
-def _home(chosen: RegistrySettings) -> Home | None:
-    return None if chosen.functions_root is None else FolderHome(chosen.functions_root, pace=pace(chosen))
+def _home(chosen: RegistrySettings, *, store: Store, sealer: Sealer, clock: Clock) -> Home:
+    """Return where the files of functions are: in the folder that is named, or in the store."""
+    if chosen.functions_root is not None:
+        return FolderHome(chosen.functions_root, pace=pace(chosen))
+    return StoredHome(store=store, sealer=sealer, clock=clock)
 
 
 def _options(chosen: RegistrySettings) -> Options:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from libs import errors
 from libs.messages.catalog import FunctionEntry
 from services.registry import catalog
-from services.registry.homes.port import Change, Home
+from services.registry.homes.port import Change, Home, MovedError
 from services.registry.inference import manifests
 from services.registry.inference.inferring import Inference
 from services.registry.source.folder import Snapshot
@@ -41,13 +41,15 @@ class Manifests:
                 continue
             try:
                 await self._write(path, inference)
+            except (errors.TemporaryError, MovedError):
+                return  # a change is being made, and may be waiting for this round: the next one writes it
             except (errors.FnbusError, OSError) as error:
                 self._refused[path] = inference
                 log.warning("%s could not be written: %s", path, error, extra={"action": "manifest_not_written", "path": path})
 
     async def _write(self, path: str, inference: Inference) -> None:
         name = path.rpartition("/")[2]
-        async with self._home.exclusive():
+        async with self._home.exclusive(wait=False):
             try:
                 own = await self._home.fetch(path, limit=MAX_SMALL)
             except FileNotFoundError:

@@ -16,7 +16,7 @@ class RegistrySettings(ServiceSettings):
     """Settings of the registry."""
 
     functions_root: Annotated[Path | None, Field(validation_alias=fastfn("functions_root"))] = None
-    """Folder of functions to keep in step with; none: the registry serves what its store holds."""
+    """Folder of functions to keep in step with; none: the files of functions are kept in the registry's own store."""
     namespace_depth: Annotated[int, Field(ge=1, le=5, validation_alias=fastfn("namespace_depth"))] = 3
     """How many folders a function directory's name may have below its runtime's folder."""
     zero_config_ignore_dirs: Annotated[

@@ -5,8 +5,11 @@ Where a page prints an address, the one of the platform under test is put in; wh
 
 import asyncio
 import json
+import shlex
 import shutil
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 PRINTED_URL = "http://127.0.0.1:8080"
@@ -84,6 +87,13 @@ class Shell:
     url: str
     job: str = field(default="")
     """Id of the last job."""
+    is_remote: bool = False
+    """Whether the platform follows no folder: files are brought to it."""
+
+    async def bring(self, functions: Path) -> None:
+        """Have a folder of functions there."""
+        if self.is_remote:
+            await self.prints(shlex.join([sys.executable, "-m", "cli.main", "deploy", str(functions), "--url", self.url]))
 
     async def prints(self, command: str) -> str:
         """Run a printed command; return what it prints.

@@ -28,17 +28,18 @@ def functions(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["dev", "mongo"])
+@pytest.fixture(params=["dev", "mongo", "stored"])
 async def shell(request: pytest.FixtureRequest, functions: Path, tmp_path: Path) -> AsyncIterator[Shell]:
-    """A shell in front of `fnbus dev`, and of a cluster on MongoDB with two replicas of what answers."""
+    """A shell in front of `fnbus dev`, and of clusters on MongoDB, with a folder and without, that have two of what answers."""
     if request.param == "dev":
         async with running(functions, tmp_path / "state") as dev:
             yield Shell(dev.url)
     else:
         async with running_mongo(tmp_path / "mongo") as mongo:
             settings = {"FNBUS_MONGO_URL": mongo.url}
-            async with running_cluster(tmp_path / "cluster", functions, counts=_COUNTS, settings=settings) as cluster:
-                yield Shell(cluster.url)
+            followed = functions if request.param == "mongo" else None
+            async with running_cluster(tmp_path / "cluster", followed, counts=_COUNTS, settings=settings) as cluster:
+                yield Shell(cluster.url, is_remote=followed is None)
 
 
 async def test_page_about_managing_functions_works_as_printed(shell: Shell) -> None:
@@ -93,6 +94,7 @@ async def test_page_about_the_api_works_as_printed(shell: Shell, functions: Path
     (functions / "node" / "node-echo" / "handler.js").write_text(
         "exports.handler = (event) => ({ name: event.query.name, said: event.body, user: event.context.user });\n"
     )
+    await shell.bring(functions)
 
     async def is_there() -> bool:
         return "score" in await shell.prints(page.RISK_SCORE)

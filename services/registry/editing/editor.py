@@ -21,6 +21,7 @@ from services.registry.editing import configs, environments, jsons, packs, place
 from services.registry.editing.details import Details
 from services.registry.editing.places import Place
 from services.registry.functions import Functions
+from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home
 from services.registry.source import entries, tree
 from services.registry.source.folder import FolderSource, Snapshot
@@ -140,10 +141,14 @@ class Editor:
             errors.PermanentError: the change does not fit; nothing was changed.
             errors.TemporaryError: files, store or bus cannot be reached; what was written is deployed later.
         """
-        async with self._writing, self._home.exclusive():
+
+        async def work() -> Changed:
             snapshot = await self._now()
             with self._deployments.on_behalf(_id(request.target), request.actor):
                 return await self._change(request, snapshot)
+
+        async with self._writing:
+            return await alone(self._home, work)
 
     async def _change(self, request: ChangeFunction, snapshot: Snapshot) -> Changed:
         if request.kind is ChangeKind.CREATE:
@@ -232,7 +237,8 @@ class Editor:
         place, entry = places.find(snapshot, request.target), await self._entry(request.target)
         fault = self._fault(snapshot, request, place)
         if fault or place is None or entry is None:
-            await self._home.write(Change(put=before, remove=tuple(path for path in change.put if path not in before)))
+            made = tuple(path for path in change.put if path not in before)
+            await self._home.write(Change(put=before, remove=made, takes_back=True))
             with contextlib.suppress(errors.TemporaryError):
                 await self._now()
             raise errors.PermanentError(fault or ("the function cannot be made" if is_new else "unknown function"))

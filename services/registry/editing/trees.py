@@ -20,6 +20,7 @@ from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile, TreePag
 from services.registry import documents
 from services.registry.deployments import Deployments
 from services.registry.editing import jsons
+from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home
 from services.registry.source import tree
 from services.registry.source.folder import FolderSource, Snapshot
@@ -65,6 +66,10 @@ class Trees:
         paths = sorted(path for path in self._source.files if not is_of_pack(path))
         found: list[TreeFile] = []
         for path in paths:
+            there = self._source.files[path]
+            if there.digest and not _is_secret(path):
+                found.append(TreeFile(path=path, size=there.size, digest=there.digest))
+                continue
             data = await self._bytes(path)
             if data is None:
                 continue
@@ -105,15 +110,17 @@ class Trees:
             _check(path)
         if any(len(file.data) > messages.MAX_FILE_BYTES for file in request.put):
             raise errors.PermanentError(f"a file may have {messages.MAX_FILE_BYTES} bytes")
-        async with self._home.exclusive():
-            await self._now()
-            put = {file.path: file.data for file in request.put if await self._bytes(file.path) != file.data}
-            remove = tuple(path for path in request.remove if path in self._source.files)
-            if request.dry_run or not (put or remove):
-                return TreeChanged(changed=tuple(put), removed=remove)
-            with self._deployments.on_behalf("", request.actor):
-                await self._home.write(Change(put=put, remove=remove))
-                snapshot = await self._now()
+        return await alone(self._home, lambda: self._change(request))
+
+    async def _change(self, request: ChangeTree) -> TreeChanged:
+        await self._now()
+        put = {file.path: file.data for file in request.put if await self._differs(file)}
+        remove = tuple(path for path in request.remove if path in self._source.files)
+        if request.dry_run or not (put or remove):
+            return TreeChanged(changed=tuple(put), removed=remove)
+        with self._deployments.on_behalf("", request.actor):
+            await self._home.write(Change(put=put, remove=remove))
+            snapshot = await self._now()
         touched = {*put, *remove}
         _log(request, touched)
         return TreeChanged(
@@ -122,6 +129,15 @@ class Trees:
             functions=tuple(_functions(snapshot, touched)),
             problems=tuple(self._problems(snapshot, touched)),
         )
+
+    async def _differs(self, file: messages.NewFile) -> bool:
+        """Tell whether a file is not there just so."""
+        there = self._source.files.get(file.path)
+        if there is None or there.size != len(file.data):
+            return True
+        if there.digest and not _is_secret(file.path):
+            return there.digest != hashlib.sha256(file.data).hexdigest()
+        return await self._bytes(file.path) != file.data
 
     def _problems(self, snapshot: Snapshot, touched: Collection[str]) -> Iterable[Problem]:
         folders = {path.rpartition("/")[0] for path in touched}

@@ -55,7 +55,7 @@ class FolderHome:
         return watching.watch(self._root, is_news=is_news, pace=self._pace)
 
     @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncGenerator[None]:
+    async def exclusive(self, *, wait: bool = True) -> AsyncGenerator[None]:
         """Lock the folder against other registries; editors know nothing of it."""
         try:
             descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -63,7 +63,7 @@ class FolderHome:
             raise errors.UnavailableError(f"the functions folder cannot be opened: {error.strerror}") from error
         try:
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(_PATIENCE_SECONDS if wait else 0.0):
                     while not _locked(descriptor):  # noqa: ASYNC110  a lock of the system tells nobody
                         await asyncio.sleep(_PAUSE_SECONDS)
             except TimeoutError:

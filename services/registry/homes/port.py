@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from libs import errors
 from services.registry.source.listing import MAX_SMALL, Listing
 
 FOLDER = "folder"
@@ -16,9 +17,13 @@ API = "api"
 """`FunctionEntry.source` of what the registry's store holds."""
 
 
+class MovedError(errors.ConflictError):
+    """Another registry has changed files since they were looked at: look again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Files to be written and removed. Each file is changed as a whole or not at all."""
+    """Files to be written and removed. Each file is changed as a whole or not at all; in the store, so are all together."""
 
     put: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """New contents by path, written in this order; folders are made as they are needed."""
@@ -28,6 +33,8 @@ class Change:
     """A folder that goes with all that lies in it."""
     keep: tuple[str, ...] = ()
     """Folders below the one that goes which stay."""
+    takes_back: bool = False
+    """Whether it undoes a change that was just made: it is made whatever others have changed since, but for what they have."""
 
 
 class Home(Protocol):
@@ -80,11 +87,14 @@ class Home(Protocol):
         """Yield the paths that changed, again and again; empty when it is not known which. Endless."""
         ...
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """Keep every other registry from writing meanwhile, as far as that can be done.
+    def exclusive(self, *, wait: bool = True) -> AbstractAsyncContextManager[None]:
+        """Keep every other registry from writing meanwhile, or have `write` notice when one has.
+
+        Args:
+            wait: False: not for somebody who is writing now.
 
         Raises:
-            errors.TemporaryError: somebody else has kept it for too long.
+            errors.TemporaryError: somebody else keeps it, or has kept it for too long.
         """
         ...
 
@@ -92,7 +102,7 @@ class Home(Protocol):
         """Make a change.
 
         Raises:
-            errors.ConflictError: another registry has changed the same files meanwhile.
+            MovedError: another registry has written since `exclusive` began; nothing was changed.
             errors.PermanentError: the tree does not take it: a symbolic link in the way, a file where a folder should be.
             errors.UnavailableError: the tree cannot be reached.
         """

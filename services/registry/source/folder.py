@@ -74,6 +74,8 @@ class Snapshot:
     """Files and folders, relative, that could not be looked at: functions there are not known to be gone. Empty: the root."""
     origin: str = FOLDER
     """`FunctionEntry.source` of what lies there."""
+    untouched: bool = False
+    """Whether nobody has ever written anything there: that there is nothing says nothing."""
 
 
 class FolderSource:
@@ -199,6 +201,7 @@ class FolderSource:
             homes=discovery.homes,
             assets=assets,
             origin=self._home.origin,
+            untouched=found.untouched,
         )
 
     def _discover(self, found: Listing, configs: dict[str, Config], manifests: dict[str, Manifest]) -> Discovery:
@@ -353,7 +356,7 @@ class _Cache[T]:
         if known is not None and known[0] == file:
             return known[1]
         value = make(file.path)
-        if time.time_ns() - max(file.mtime_ns, file.ctime_ns) > RACY_NS:
+        if file.digest or time.time_ns() - max(file.mtime_ns, file.ctime_ns) > RACY_NS:
             self._known[file.path] = (file, value)
         return value
 

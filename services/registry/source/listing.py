@@ -58,6 +58,8 @@ class Listing:
     problems: tuple[catalog.Problem, ...] = ()
     unread: tuple[str, ...] = ()
     """Files and folders that could not be looked at; what lies there is not known to be gone."""
+    untouched: bool = False
+    """Whether nobody has ever written anything there."""
 
 
 def scan(root: Path) -> Listing:

@@ -11,15 +11,15 @@ from libs import errors
 from libs.messages.audit import Actor, AuditList
 from libs.messages.functions import MAX_CODE_BYTES, ChangeKind, FunctionRef, GetFile, ListPacks
 from services.registry.homes.folder import FolderHome
-from tests.unit.registry.editing.stand import DEMO, Registry, running
+from tests.unit.registry.editing.stand import DEMO, Registry, running, running_on
 
 V2 = FunctionRef(runtime="python", name="demo", version="v2")
 
 
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    """A registry on an empty folder."""
-    async with running(FolderHome(tmp_path)) as made:
+@pytest.fixture(params=["folder", "stored"])
+async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Registry]:
+    """A registry without files, on a folder or its store."""
+    async with running_on(request.param, tmp_path) as made:
         yield made
 
 
@@ -36,17 +36,13 @@ async def refused(registry: Registry, kind: ChangeKind, body: object = b"", **mo
     return str(caught.value)
 
 
-def found(root: Path, name: str) -> list[str]:
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob(name))
-
-
-async def test_new_function_is_deployed_with_a_handler_and_a_config(registry: Registry, tmp_path: Path) -> None:
+async def test_new_function_is_deployed_with_a_handler_and_a_config(registry: Registry) -> None:
     made = await registry.change(ChangeKind.CREATE, {"summary": "Demo"})
     assert made.detail is not None
-    assert (made.revision, made.detail.entry.name, made.detail.entry.source) == (1, "demo", "folder")
-    assert made.detail.function_dir == f"{tmp_path}/python/demo"
-    assert made.detail.code == (tmp_path / "python/demo/handler.py").read_text()
-    config = orjson.loads((tmp_path / "python/demo/fn.config.json").read_bytes())
+    assert (made.revision, made.detail.entry.name, made.detail.entry.source) == (1, "demo", registry.home.origin)
+    assert made.detail.function_dir == registry.shown("python/demo")
+    assert made.detail.code == await registry.beside.text("python/demo/handler.py")
+    config = orjson.loads(await registry.beside.text("python/demo/fn.config.json"))
     assert config == {"invoke": {"methods": ["GET"], "summary": "Demo"}}
     assert await registry.detail() == made.detail
 
@@ -87,19 +83,19 @@ async def test_new_function_is_refused_where_there_is_one(demo: Registry) -> Non
     assert await refused(demo, ChangeKind.CREATE) == "function already exists"
 
 
-async def test_new_function_that_cannot_be_one_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
+async def test_new_function_that_cannot_be_one_leaves_nothing(registry: Registry) -> None:
     await registry.change(ChangeKind.CREATE)
     inner = FunctionRef(runtime="python", name="demo/inner")
     text = await refused(registry, ChangeKind.CREATE, target=inner)
     assert text == "the function cannot be made: python/demo/inner lies in the folder of the function demo"
-    assert found(tmp_path, "handler.py") == ["python/demo/handler.py"]
+    assert await registry.beside.paths() == ["python/demo/fn.config.json", "python/demo/handler.py"]
 
 
-async def test_config_change_is_in_the_file_and_deployed(demo: Registry, tmp_path: Path) -> None:
+async def test_config_change_is_in_the_file_and_deployed(demo: Registry) -> None:
     changed = await demo.change(ChangeKind.CONFIG, {"timeout_ms": 1200, "group": "g"})
     assert changed.detail is not None
     assert (changed.revision, changed.detail.entry.versions[0].policy.timeout_ms) == (2, 1200)
-    assert orjson.loads((tmp_path / "python/demo/fn.config.json").read_bytes())["group"] == "g"
+    assert orjson.loads(await demo.beside.text("python/demo/fn.config.json"))["group"] == "g"
     assert (await demo.change(ChangeKind.CONFIG, {"group": "h"})).revision == 3
 
 
@@ -108,13 +104,13 @@ async def test_unknown_config_field_changes_nothing(demo: Registry) -> None:
     assert (await demo.detail()).entry.revision == 1
 
 
-async def test_environment_change_keeps_secrets_to_itself(demo: Registry, tmp_path: Path) -> None:
+async def test_environment_change_keeps_secrets_to_itself(demo: Registry) -> None:
     changed = await demo.change(ChangeKind.ENV, {"A": "1", "TOKEN": "s3cret"})
     assert changed.detail is not None
     assert [(each.name, each.value, each.is_secret) for each in changed.detail.env] == [("A", "1", False), ("TOKEN", "", True)]
     assert "s3cret" not in repr(changed)
-    stored = orjson.loads((tmp_path / "python/demo/fn.env.json").read_bytes())
-    assert stored["TOKEN"] == {"value": "s3cret", "is_secret": True}
+    kept = orjson.loads(await demo.beside.text("python/demo/fn.env.json"))
+    assert kept["TOKEN"] == {"value": "s3cret", "is_secret": True}
     with pytest.raises(errors.PermanentError, match="use config/env API to read"):
         await demo.editor.file(GetFile(target=DEMO, path="fn.env.json"))
 
@@ -126,17 +122,15 @@ async def test_code_change_is_deployed(demo: Registry) -> None:
     assert await refused(demo, ChangeKind.CODE, b"#" * (MAX_CODE_BYTES + 1)) == "code exceeds maximum size"
 
 
-async def test_change_of_what_somebody_else_changed_is_refused_with_the_present_revision(
-    demo: Registry, tmp_path: Path
-) -> None:
-    (tmp_path / "python/demo/handler.py").write_text("saved in an editor")
+async def test_change_of_what_somebody_else_changed_is_refused_with_the_present_revision(demo: Registry) -> None:
+    await demo.beside.save("python/demo/handler.py", "saved elsewhere")
     late = await demo.change(ChangeKind.CODE, b"from the console", expected=1)
     assert (late.outdated, late.revision) == (True, 2)
-    assert (tmp_path / "python/demo/handler.py").read_text() == "saved in an editor"
+    assert await demo.beside.text("python/demo/handler.py") == "saved elsewhere"
     assert not (await demo.change(ChangeKind.CODE, b"from the console", expected=2)).outdated
 
 
-async def test_version_is_made_configured_and_removed_beside_the_default(demo: Registry, tmp_path: Path) -> None:
+async def test_version_is_made_configured_and_removed_beside_the_default(demo: Registry) -> None:
     made = await demo.change(ChangeKind.CREATE, {"summary": "Two"}, target=V2)
     assert made.detail is not None
     assert [version.label for version in made.detail.entry.versions] == ["default", "v2"]
@@ -144,18 +138,19 @@ async def test_version_is_made_configured_and_removed_beside_the_default(demo: R
     assert changed.detail is not None
     assert [version.policy.timeout_ms for version in changed.detail.entry.versions] == [2500, 7]
     assert (await demo.change(ChangeKind.DELETE, target=V2)).revision == 0
-    assert not (tmp_path / "python/demo/v2").exists()
+    assert await demo.beside.paths() == ["python/demo/fn.config.json", "python/demo/handler.py"]
     assert (await demo.detail()).version == "default"
 
 
 async def test_removed_function_leaves_its_versions_and_what_is_another_s(demo: Registry, tmp_path: Path) -> None:
     await demo.change(ChangeKind.CREATE, target=V2)
-    (tmp_path / "python/demo/lib/orders").mkdir(parents=True)
-    (tmp_path / "python/demo/lib/orders/fn.config.json").write_text('{"name": "orders"}')
-    (tmp_path / "python/demo/lib/orders/handler.py").write_text("own")
-    (tmp_path / "python/demo/.deps").mkdir()
+    await demo.beside.save("python/demo/lib/orders/fn.config.json", '{"name": "orders"}')
+    await demo.beside.save("python/demo/lib/orders/handler.py", "own")
+    if demo.home.place:
+        (tmp_path / "python/demo/.deps").mkdir()
     assert (await demo.change(ChangeKind.DELETE)).revision == 0
-    assert found(tmp_path, "handler.py") == ["python/demo/lib/orders/handler.py", "python/demo/v2/handler.py"]
+    left = [path for path in await demo.beside.paths() if path.endswith("handler.py")]
+    assert left == ["python/demo/lib/orders/handler.py", "python/demo/v2/handler.py"]
     assert not (tmp_path / "python/demo/.deps").exists()
     with pytest.raises(errors.NotFoundError, match="unknown function"):
         await demo.detail()
@@ -208,13 +203,12 @@ async def test_files_that_make_the_function_are_not_removed(demo: Registry, path
     assert await refused(demo, ChangeKind.DELETE_FILE, path=path) == text
 
 
-async def test_route_by_a_file_s_name_is_changed_and_not_removed(registry: Registry, tmp_path: Path) -> None:
-    (tmp_path / "users").mkdir()
-    (tmp_path / "users/get.[id].py").write_text("one")
+async def test_route_by_a_file_s_name_is_changed_and_not_removed(registry: Registry) -> None:
+    await registry.beside.save("users/get.[id].py", "one")
     target = FunctionRef(runtime="python", name="users/get.[id].py")
     changed = await registry.change(ChangeKind.CODE, b"two", target=target)
     assert changed.detail is not None
-    assert (changed.detail.code, changed.detail.function_dir) == ("two", f"{tmp_path}/users")
+    assert (changed.detail.code, changed.detail.function_dir) == ("two", registry.shown("users"))
     await registry.change(ChangeKind.CONFIG, {"timeout_ms": 9}, target=target)
     assert (await registry.detail(target)).entry.versions[0].policy.timeout_ms == 9
     assert "remove the file" in await refused(registry, ChangeKind.DELETE, target=target)
@@ -244,18 +238,17 @@ async def test_change_is_noted_as_that_of_whoever_asked(demo: Registry) -> None:
     assert (record.actor.principal, record.action, record.function) == ("ada", "function.deployed", "demo")
 
 
-async def test_packs_are_listed_and_those_that_are_missing_are_named(demo: Registry, tmp_path: Path) -> None:
+async def test_packs_are_listed_and_those_that_are_missing_are_named(demo: Registry) -> None:
     await demo.change(ChangeKind.CONFIG, {"shared_deps": ["common_http", "gone"]})
     assert (await demo.detail()).missing_packs == ("common_http", "gone")
-    pack = tmp_path / ".fastfn/packs/python/common_http"
-    pack.mkdir(parents=True)
-    (pack / "requirements.txt").write_text("requests\n")
+    pack = ".fastfn/packs/python/common_http"
+    await demo.beside.save(f"{pack}/requirements.txt", "requests\n")
     changed = await demo.change(ChangeKind.CONFIG, {"timeout_ms": 1000})
     assert changed.detail is not None
     assert changed.detail.missing_packs == ("gone",)
     assert "requirements.txt" not in [file.path for file in changed.detail.files]
     found = await demo.editor.packs(ListPacks())
-    assert found.packs_root == f"{tmp_path}/.fastfn/packs"
+    assert found.packs_root == demo.shown(".fastfn/packs")
     assert [(each.runtime, each.name, each.dir, each.manifest, each.lock) for each in found.packs] == [
-        ("python", "common_http", str(pack), f"{pack}/requirements.txt", "")
+        ("python", "common_http", demo.shown(pack), demo.shown(f"{pack}/requirements.txt"), "")
     ]

@@ -10,8 +10,7 @@ from libs import errors
 from libs.messages.audit import Actor, AuditList
 from libs.messages.functions import FunctionRef
 from libs.messages.trees import MAX_FILE_BYTES, MAX_PAGE_BYTES, ChangeTree, ListTree, NewFile, ReadTree
-from services.registry.homes.folder import FolderHome
-from tests.unit.registry.editing.stand import Registry, running
+from tests.unit.registry.editing.stand import Registry, running_on
 
 HELLO = NewFile(path="get.hello.py", data=b"def handler(event):\n    return {}\n")
 ENV = NewFile(path="python/demo/fn.env.json", data=b'{"A": "1"}')
@@ -25,14 +24,21 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    """A registry on an empty folder."""
-    async with running(FolderHome(tmp_path)) as made:
+@pytest.fixture(params=["folder", "stored"])
+async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Registry]:
+    """A registry without files, on a folder or its store."""
+    async with running_on(request.param, tmp_path) as made:
         yield made
 
 
-async def test_files_become_functions_as_in_a_folder(registry: Registry, tmp_path: Path) -> None:
+@pytest.fixture
+async def in_folder(tmp_path: Path) -> AsyncIterator[Registry]:
+    """A registry on an empty folder."""
+    async with running_on("folder", tmp_path) as made:
+        yield made
+
+
+async def test_files_become_functions_as_in_a_folder(registry: Registry) -> None:
     done = await registry.trees.change(ChangeTree(put=(HELLO, ENV, *DEMO)))
     assert done.changed == ("get.hello.py", "python/demo/fn.env.json", "python/demo/handler.py", "python/demo/inner.py")
     assert set(done.functions) == {
@@ -40,24 +46,24 @@ async def test_files_become_functions_as_in_a_folder(registry: Registry, tmp_pat
         FunctionRef(runtime="python", name="demo"),
     }
     assert done.problems == ()
-    assert (tmp_path / "python/demo/inner.py").read_bytes() == DEMO[1].data
+    assert await registry.beside.text("python/demo/inner.py") == DEMO[1].data.decode()
     assert (await registry.detail(FunctionRef(runtime="python", name="demo"))).entry.name == "demo"
 
 
-async def test_files_that_are_the_same_are_not_written(registry: Registry, tmp_path: Path) -> None:
+async def test_files_that_are_the_same_are_not_written(registry: Registry) -> None:
     await registry.trees.change(ChangeTree(put=(HELLO, ENV)))
-    before = (tmp_path / "get.hello.py").stat().st_mtime_ns
+    before = registry.home.scan()
     done = await registry.trees.change(ChangeTree(put=(HELLO, ENV)))
     assert (done.changed, done.functions) == ((), ())
-    assert (tmp_path / "get.hello.py").stat().st_mtime_ns == before
+    assert registry.home.scan() == before
 
 
-async def test_dry_run_says_what_would_change_and_changes_nothing(registry: Registry, tmp_path: Path) -> None:
+async def test_dry_run_says_what_would_change_and_changes_nothing(registry: Registry) -> None:
     await registry.trees.change(ChangeTree(put=(HELLO,)))
     done = await registry.trees.change(ChangeTree(put=DEMO, remove=("get.hello.py", "gone.py"), dry_run=True))
     assert done.changed == ("python/demo/handler.py", "python/demo/inner.py")
     assert done.removed == ("get.hello.py",)
-    assert below(tmp_path) == ["get.hello.py"]
+    assert await registry.beside.paths() == ["get.hello.py"]
 
 
 async def test_listing_has_digests_but_none_of_environment_values(registry: Registry) -> None:
@@ -73,14 +79,14 @@ async def test_listing_names_environment_values(registry: Registry) -> None:
     assert found == {HELLO.path: (), ENV.path: ("A",), broken.path: ()}
 
 
-async def test_pages_have_all_that_can_be_written_back_but_no_environment_values(registry: Registry, tmp_path: Path) -> None:
+async def test_pages_have_all_that_can_be_written_back_but_no_environment_values(registry: Registry) -> None:
     large = tuple(NewFile(path=f"python/demo/{number}.bin", data=bytes(MAX_PAGE_BYTES // 2)) for number in range(3))
     for each in large:
         await registry.trees.change(ChangeTree(put=(each,)))
     await registry.trees.change(ChangeTree(put=(HELLO, ENV, *DEMO)))
-    (tmp_path / "python/demo/é.txt").write_text("not to be written by the API")
-    (tmp_path / "python/demo/FN.ENV.json").write_text('{"B": "2"}')
-    (tmp_path / "python/demo/huge.bin").write_bytes(bytes(MAX_FILE_BYTES + 1))
+    await registry.beside.save("python/demo/é.txt", "not to be written by the API")
+    await registry.beside.save("python/demo/FN.ENV.json", '{"B": "2"}')
+    await registry.beside.save("python/demo/huge.bin", "x" * (MAX_FILE_BYTES + 1))
     first = await registry.trees.page(ReadTree())
     assert first.has_more
     second = await registry.trees.page(ReadTree(after=first.files[-1].path))
@@ -125,21 +131,21 @@ async def test_config_that_is_broken_is_told(registry: Registry) -> None:
         "a\\b",
     ],
 )
-async def test_path_that_is_none_is_refused_before_anything_is_written(registry: Registry, path: str, tmp_path: Path) -> None:
+async def test_path_that_is_none_is_refused_before_anything_is_written(registry: Registry, path: str) -> None:
     with pytest.raises(errors.PermanentError, match="invalid path"):
         await registry.trees.change(ChangeTree(put=(HELLO, NewFile(path=path, data=b""))))
     with pytest.raises(errors.PermanentError, match="invalid path"):
         await registry.trees.change(ChangeTree(remove=(path,)))
-    assert below(tmp_path) == []
+    assert await registry.beside.paths() == []
 
 
 async def test_link_that_leads_out_is_not_followed(
-    registry: Registry, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    in_folder: Registry, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (tmp_path / "out").symlink_to(elsewhere)
     with pytest.raises(errors.PermanentError):
-        await registry.trees.change(ChangeTree(put=(NewFile(path="out/x.py", data=b""),)))
+        await in_folder.trees.change(ChangeTree(put=(NewFile(path="out/x.py", data=b""),)))
     assert below(elsewhere) == []
 
 
