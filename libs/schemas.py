@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, cast
 
 import jsonschema_rs
 
-from libs import errors
+from libs import errors, schema_work
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_DEPTH = 100
 """Schemas inside each other."""
+MAX_WAYS = 5_000
+"""On which one part of a value is looked at. Far more than anybody needs, and still done in some hundredths of a second."""
 
 _MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
@@ -101,6 +103,8 @@ def require_fit(schema: object) -> None:
         target = each.get("$ref", "#")
         if not isinstance(target, str) or target not in places:
             raise UnfitSchemaError(f"{place}: $ref must name a schema inside of this one, such as #/$defs/name")
+    if schema_work.ways(_links(places)) > MAX_WAYS:
+        raise UnfitSchemaError(f"its parts name each other so often that more than {MAX_WAYS} ways lead to one value")
 
 
 def rooted(schema: Mapping[str, Any], root: str) -> dict[str, Any]:
@@ -186,18 +190,29 @@ def _levels(places: Mapping[str, Mapping[str, Any]]) -> int:
     Args:
         places: what `inner` tells of the schema.
     """
-    refs = {place: each["$ref"] for place, each in places.items() if "$ref" in each}
-    graph = {
-        place: [f"{place}/{step}" for name, value in each.items() for step, _ in _schemas(name, value)]
+    refs = sum("$ref" in each for each in places.values())
+    try:
+        TopologicalSorter({place: [target for _, target in links] for place, links in _links(places).items()}).prepare()
+    except CycleError:
+        return max(1, int(math.log(_MOST_WAYS, refs))) if refs > 1 else 0
+    return 0
+
+
+def _links(places: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """Return which schema leads to which others: by which keyword, and where they are."""
+    links = {
+        place: [
+            (step, f"{place}/{step}")
+            for name, value in each.items()
+            for step, held in _schemas(name, value)
+            if isinstance(held, dict)
+        ]
         for place, each in places.items()
     }
-    for place, target in refs.items():
-        graph[place].append(target)
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError:
-        return max(1, int(math.log(_MOST_WAYS, len(refs)))) if len(refs) > 1 else 0
-    return 0
+    for place, each in places.items():
+        if "$ref" in each:
+            links[place].append(("$ref", each["$ref"]))
+    return links
 
 
 def _is_within(value: object, levels: int) -> bool:

@@ -1,5 +1,6 @@
 """JSON Schemas of functions: which can be used, and what they have against values."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -111,6 +112,42 @@ def test_schema_that_shares_parts_and_does_not_contain_itself_says_where_a_fault
     link = {f"a{at}": {"properties": {"l": {"$ref": f"#/$defs/a{at + 1}"}}} for at in range(20)}
     schema = Schema({"$defs": link | {"a20": {"type": "integer"}}, "$ref": "#/$defs/a0"})
     assert schema.fault(_chain(20, leaf="x")) == Fault(".l" * 20, '"x" is not of type "integer"')
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
+def test_schema_whose_parts_double_again_and_again_is_refused(keyword: str) -> None:
+    schema = _doubled(25, lambda ref: {keyword: [ref, ref]})
+    with pytest.raises(UnfitSchemaError, match="ways lead to one value"):
+        Schema(schema)
+
+
+@pytest.mark.parametrize("way", ["properties/l", "patternProperties/l", "additionalProperties", "items", "prefixItems/0"])
+def test_schema_whose_parts_double_inside_of_values_is_refused(way: str) -> None:
+    keyword, _, step = way.partition("/")
+
+    def held(ref: object) -> object:
+        inside = [ref] if keyword == "prefixItems" else {step: ref} if step else ref
+        return {"allOf": [{keyword: inside}, {keyword: inside}]}
+
+    with pytest.raises(UnfitSchemaError, match="ways lead to one value"):
+        Schema(_doubled(25, held))
+
+
+def test_schema_that_shares_parts_of_a_value_s_different_parts_is_none_of_these() -> None:
+    tree = _doubled(40, lambda ref: {"properties": {"l": ref, "r": ref}, "prefixItems": [ref, ref]})
+    assert Schema(tree).fault(_chain(39, leaf={"r": {}})) is not None
+    assert Schema(tree).fault(_chain(40, leaf=1)) is None
+
+
+def test_schema_of_many_steps_is_looked_at_without_recursion() -> None:
+    steps = {f"a{at}": {"$ref": f"#/$defs/a{at + 1}"} for at in range(3000)}
+    Schema({"$defs": steps | {"a3000": {"type": "integer"}}, "$ref": "#/$defs/a3000"})
+    schemas.require_fit({"$defs": steps | {"a3000": {"type": "integer"}}, "$ref": "#/$defs/a2000"})
+
+
+def _doubled(levels: int, held: Callable[[object], object]) -> dict[str, Any]:
+    parts: dict[str, object] = {f"a{at}": held({"$ref": f"#/$defs/a{at + 1}"}) for at in range(levels)}
+    return {"$defs": parts | {f"a{levels}": {"type": "integer"}}, "$ref": "#/$defs/a0"}
 
 
 def _chain(levels: int, *, leaf: object) -> object:

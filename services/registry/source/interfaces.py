@@ -110,12 +110,15 @@ def _parse_schema(section: Reader, name: str) -> str:
     value = section.value(name)
     if value is None:
         return ""
+    text = _json(section, name, value)  # first: looking at a schema takes longer the larger it is
+    if not text:
+        return ""
     try:
         schemas.Schema(value)
     except schemas.UnfitSchemaError as error:
         section.refuse(name, f"is no schema that requests can be held to: {error}; it is ignored")
         return ""
-    return _json(section, name, value)
+    return text
 
 
 def _json(reader: Reader, name: str, value: object) -> str:
