@@ -4,11 +4,13 @@ The rules are in `steering`. A change is answered with the revision from which o
 whoever asked waits until their gateway shows that revision.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from libs import errors
 from libs.bus import rpc
@@ -36,7 +38,8 @@ from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 
-_TRIES = 5
+_TRIES = 16
+"""How often a change is made anew because another registry, or the folder, was faster."""
 _MOST = 500
 _FEWEST_DIGITS = 8
 
@@ -72,6 +75,8 @@ class Releases:
         self._sealer = sealer
         self._clock = clock
         self._on_written = on_written
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By function: those who change it at the same time come one after the other."""
 
     async def serve(self, server: rpc.Server) -> None:
         """Begin to answer.
@@ -191,6 +196,11 @@ class Releases:
 
     async def _change(self, request: _Request, action: str, subject: str, work: Any) -> Steered:
         """Read, change, write; again when somebody else was faster, unless a revision was asked for."""
+        identity = documents.function_id(namespace=request.namespace, runtime=request.runtime, name=request.function)
+        async with self._turns.setdefault(identity, asyncio.Lock()):
+            return await self._change_in_turn(request, action, subject, work)
+
+    async def _change_in_turn(self, request: _Request, action: str, subject: str, work: Any) -> Steered:
         for _ in range(_TRIES):
             before = await self._read(request)
             if request.expected not in (0, before.revision):
@@ -213,7 +223,7 @@ class Releases:
                 after=_digest(after, subject),
                 pinned=any(pin.held.label == subject for pin in after.pins),
             )
-        raise errors.TemporaryError(f"{request.function} is being changed by others at the moment")
+        raise errors.ConflictError(f"{request.function} is being changed by others at the moment")
 
     def _check_opens(self, entry: FunctionEntry, target: VersionEntry) -> None:
         """Refuse a version whose environment nobody can open any more."""

@@ -19,7 +19,7 @@ MAX_WEIGHT = 10_000
 SHORT = 12
 """Digits of a digest that make the label of a version without one."""
 
-_LABEL = re.compile(r"[a-zA-Z0-9_.-]{1,100}\Z")
+_LABEL = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9_.-]{1,100}\Z")
 
 
 def given(entry: FunctionEntry | None) -> dict[str, VersionEntry]:
@@ -160,7 +160,7 @@ def _slots(entry: FunctionEntry) -> dict[tuple[str, str], VersionEntry]:
 
 def _check(alias: Alias) -> None:
     if not _LABEL.match(alias.name):
-        raise errors.PermanentError("invalid alias: 1 to 100 letters, digits, '_', '.' or '-'")
+        raise errors.PermanentError("invalid alias: 1 to 100 letters, digits, '_', '.' or '-', and not '.' or '..'")
     if not 1 <= len(alias.shares) <= MAX_SHARES:
         raise errors.PermanentError(f"an alias leads to 1 to {MAX_SHARES} versions")
     if any(not 0 <= share.weight <= MAX_WEIGHT for share in alias.shares):

@@ -69,6 +69,10 @@ async def test_secret_is_created_listed_without_value_and_deleted(client: httpx.
         ("POST", "/_fn/secrets", b" " * (128 * 1024 + 1), 413, "payload too large"),
         ("POST", "/_fn/secrets", b'{"key": "a/b", "value": "x"}', 400, "a secret's key must match"),
         ("DELETE", "/_fn/secrets", b"", 400, "missing key parameter"),
+        ("GET", "/_fn/secrets?namespace=a/b", b"", 400, "invalid namespace"),
+        ("GET", "/_fn/secrets?namespace=..", b"", 400, "invalid namespace"),
+        ("POST", "/_fn/secrets?namespace=%00", b'{"key": "A", "value": "x"}', 400, "invalid namespace"),
+        ("DELETE", "/_fn/secrets?key=A&namespace=" + "n" * 101, b"", 400, "invalid namespace"),
         ("PUT", "/_fn/secrets", b"", 405, "method not allowed"),
     ],
 )

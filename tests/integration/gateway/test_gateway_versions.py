@@ -192,6 +192,28 @@ async def test_share_of_a_canary_grows_by_the_digits_that_the_list_shows(functio
     assert [each["digest"] for each in second["aliases"][1]["versions"]] == [one]
 
 
+async def test_aliases_set_at_the_same_time_are_set_one_after_the_other(functions: Functions) -> None:
+    await functions.save("1")
+    await functions.save("2", version="v2")
+    bodies = [{"name": "hello", "alias": "canary", "versions": {"default": 100 - at, "v2": at}} for at in range(1, 25)]
+
+    made = await asyncio.gather(*(functions.ask("PUT", "/_fn/aliases", json=body) for body in bodies))
+
+    last = await functions.ask("GET", "/_fn/aliases?name=hello")
+    assert last["revision"] >= max(each["revision"] for each in made)
+    weights = {each["version"]: each["weight"] for each in last["aliases"][0]["versions"]}
+    assert weights in [body["versions"] for body in bodies]
+
+
+@pytest.mark.parametrize("alias", [".", "..", "a b", "", "a/b", None])
+async def test_alias_that_can_be_none_is_refused(functions: Functions, alias: object) -> None:
+    await functions.save("1")
+    refused = await functions.ask(
+        "PUT", "/_fn/aliases", status=400, json={"name": "hello", "alias": alias, "versions": "default"}
+    )
+    assert refused["error"] == "invalid alias"
+
+
 async def test_version_that_the_api_makes_is_by_who_asked_for_it(functions: Functions) -> None:
     await functions.save("1")
 

@@ -167,6 +167,8 @@ def test_alias_set_again_to_a_kept_version_by_its_digest_stays_as_it_is() -> Non
     [
         canary(),
         canary(Share(version="default"), name="not a label"),
+        canary(Share(version="default"), name="."),
+        canary(Share(version="default"), name=".."),
         canary(Share(version="default", weight=0)),
         canary(Share(version="default", weight=-1)),
         canary(Share(version="default"), Share(version="default")),

@@ -12,7 +12,7 @@ from libs.messages.secrets import RemoveSecret, SecretInfo, SecretList, SecretRe
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn.plane import Plane
-from services.gateway.dialects.fastfn.shapes import Handler, json_response, read_body, seconds
+from services.gateway.dialects.fastfn.shapes import Handler, json_response, namespace, read_body, seconds
 
 _MOST_BYTES = 128 * 1024
 
@@ -21,7 +21,7 @@ def listing(plane: Plane) -> Handler:
     """Return the endpoint that lists the names."""
 
     async def endpoint(request: Request) -> Response:
-        wanted = SecretList(namespace=_namespace(request))
+        wanted = SecretList(namespace=namespace(request))
         found = await rpc.call(plane.bus, subjects.rpc("registry", "secrets"), wanted, Secrets)
         return json_response([_shown(each) for each in found.secrets])
 
@@ -33,7 +33,7 @@ def put(plane: Plane) -> Handler:
 
     async def endpoint(request: Request) -> Response:
         key, value = _key_and_value(await read_body(request, limit=_MOST_BYTES))
-        wanted = SetSecret(namespace=_namespace(request), key=key, value=value, actor=actor_of(request))
+        wanted = SetSecret(namespace=namespace(request), key=key, value=value, actor=actor_of(request))
         await rpc.call(plane.bus, subjects.rpc("registry", "set-secret"), wanted, SecretInfo)
         return json_response({"status": "created", "key": key}, 201)
 
@@ -47,15 +47,11 @@ def remove(plane: Plane) -> Handler:
         key = request.query_params.get("key", "")
         if not key:
             raise Refusal(400, "missing key parameter")
-        wanted = RemoveSecret(namespace=_namespace(request), key=key, actor=actor_of(request))
+        wanted = RemoveSecret(namespace=namespace(request), key=key, actor=actor_of(request))
         await rpc.call(plane.bus, subjects.rpc("registry", "remove-secret"), wanted, SecretRemoved)
         return json_response({"status": "deleted", "key": key})
 
     return endpoint
-
-
-def _namespace(request: Request) -> str:
-    return request.query_params.get("namespace") or "default"
 
 
 def _key_and_value(data: bytes) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Responses and bodies in FastFN's form, shared by its endpoints."""
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, cast
@@ -16,6 +17,7 @@ type Handler = Callable[[Request], Awaitable[Response]]
 """An endpoint."""
 
 _JSON = "application/json"
+_NAMESPACE = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}")
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -78,6 +80,18 @@ def number(request: Request, name: str, *, default: int, most: int) -> int:
     """Return a query parameter as a number from 1 to `most`; what is not a number counts as not given."""
     text = request.query_params.get(name, "")
     return min(max(int(text), 1), most) if text.isdecimal() and len(text) < 10 else default
+
+
+def namespace(request: Request) -> str:
+    """Return the namespace that a request is about.
+
+    Raises:
+        Refusal: 400, it can be none.
+    """
+    named = request.query_params.get("namespace") or "default"
+    if not _NAMESPACE.fullmatch(named):
+        raise Refusal(400, "invalid namespace")
+    return named
 
 
 def millis(moment: datetime | None) -> int | None:

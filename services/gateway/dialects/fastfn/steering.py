@@ -18,7 +18,7 @@ from services.gateway.dialects.fastfn.shapes import Handler, json_response, mill
 from services.gateway.routing.index import DEFAULT_LABEL
 
 _MAX_BODY_BYTES = 64 * 1024
-_LABEL = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
+_LABEL = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9_.-]{1,100}")
 _REGISTRY_SECONDS = 10.0
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 500

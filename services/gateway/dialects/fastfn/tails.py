@@ -19,6 +19,7 @@ from libs.bus import port
 from libs.messages import codec, logs, subjects
 from libs.messages.logs import LogBatch
 from services.gateway.answers import Refusal
+from services.gateway.dialects.fastfn.shapes import namespace
 
 PATH = "/_fn/logs/stream"
 
@@ -60,7 +61,7 @@ class Tails:
             raise errors.UnavailableError("too many follow functions here")
         if not self._bus.connected:
             raise errors.UnavailableError("the bus is not connected")
-        subject = subjects.log(namespace=request.query_params.get("namespace") or "default", function=function)
+        subject = subjects.log(namespace=namespace(request), function=function)
         return StreamingResponse(self._follow(subject), media_type="text/event-stream", headers=_HEADERS)
 
     async def _follow(self, subject: str) -> AsyncGenerator[bytes]:
