@@ -7,6 +7,7 @@ import orjson
 
 from libs.messages import calls
 from libs.messages.calls import FailureCode, ReplyKind
+from services.gateway import requests
 from services.gateway.outcomes import Failed, Outcome, Trouble
 from services.gateway.pieces import Streamed
 
@@ -19,6 +20,8 @@ _OURS = ("x-request-id", "traceparent", "x-fastfn-function-state", "x-fastfn-war
 _DROPPED = frozenset((*_FRAMING, *_OURS))
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_SESSION = re.compile(rf"[\s=]*{requests.SESSION_COOKIE}\s*(?:[=;]|\Z)")
+"""A cookie that the control plane would take for its own; browsers send one without a name as its value alone."""
 _CACHED_HEAD_BYTES = 512
 _CACHED_HEADS = 512
 _DEPENDENCIES = "dependencies"
@@ -138,7 +141,10 @@ class Heads:
 
 
 def parse_head(head: bytes) -> AsgiHeaders | None:
-    """Return an answer's head as headers without those the server itself decides; None when it is not a head."""
+    """Return an answer's head as headers without those the server itself decides; None when it is not a head.
+
+    Nobody but the control plane sets its cookie: a function could log a visitor in as somebody else.
+    """
     try:
         loaded: object = orjson.loads(head) if head else []
     except orjson.JSONDecodeError:
@@ -149,8 +155,9 @@ def parse_head(head: bytes) -> AsgiHeaders | None:
     for pair in cast("list[object]", loaded):
         match pair:
             case [str(name), str(value)] if _NAME.fullmatch(name) and _VALUE.fullmatch(value):
-                if name.lower() not in _DROPPED:
-                    headers.append((name.lower().encode("ascii"), _encode(value)))
+                name = name.lower()
+                if name not in _DROPPED and not (name == "set-cookie" and _SESSION.match(value)):
+                    headers.append((name.encode("ascii"), _encode(value)))
             case _:
                 return None
     return headers

@@ -135,6 +135,16 @@ def test_head_becomes_headers_without_those_the_server_decides() -> None:
 
 
 @pytest.mark.parametrize(
+    "cookie",
+    ["fastfn_session=x", "fastfn_session", " fastfn_session =x; Path=/", "=fastfn_session=x", "fastfn_session; HttpOnly"],
+)
+@pytest.mark.parametrize("name", ["set-cookie", "Set-Cookie"])
+def test_head_never_sets_the_session_of_the_control_plane(name: str, cookie: str) -> None:
+    head = orjson.dumps([[name, cookie], [name, "my_fastfn_session=1"], ["x-note", "fastfn_session=x"]])
+    assert answers.parse_head(head) == [(b"set-cookie", b"my_fastfn_session=1"), (b"x-note", b"fastfn_session=x")]
+
+
+@pytest.mark.parametrize(
     "head",
     [b"{", b"{}", b'["a"]', b'[["a"]]', b'[["a",1]]', b'[["a\\r\\nx","1"]]', b'[["a","1\\r\\nset-cookie: x"]]', b'[["","1"]]'],
 )
