@@ -114,6 +114,11 @@ async def _languages() -> list[Finding]:
         there, id_ = language.availability, f"runtime.{language.name}"
         if there.present:
             found.append(Finding(id=id_, verdict=Verdict.OK, text=there.version))
+        elif language.program is not None:
+            variable = f"FNBUS_{language.name.upper()}_BIN"
+            text = f"{variable} names {language.program}, which does not run as {language.name}"
+            hint = f"set {variable} (or FN_{language.name.upper()}_BIN) right, or leave it out; {there.hint}"
+            found.append(Finding(id=id_, verdict=Verdict.WARN, text=text, hint=hint))
         else:
             found.append(Finding(id=id_, verdict=Verdict.WARN, text="not found", hint=there.hint))
     return found

@@ -11,6 +11,7 @@ from libs import errors
 from services.executor.runtimes.base import Availability, Runtime
 from services.executor.runtimes.installed import runtimes
 from services.executor.sandbox import choice
+from services.executor.settings import ExecutorSettings, programs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,17 @@ class Language:
 
     name: str
     availability: Availability
+    program: Path | None = None
+    """The one that the settings name, and that is therefore the only one to be tried."""
 
 
 async def languages() -> tuple[Language, ...]:
-    """Probe all runtimes at once; sorted as the executor has them."""
-    return tuple(await asyncio.gather(*(_probe(runtime) for runtime in runtimes())))
+    """Probe all runtimes at once, with the programs that the executor would use; sorted as the executor has them."""
+    try:
+        named = programs(ExecutorSettings())
+    except ValueError:  # the executor says which setting is wrong
+        named = {}
+    return tuple(await asyncio.gather(*(_probe(runtime, named.get(runtime.name)) for runtime in runtimes(named))))
 
 
 async def isolation(state: Path) -> tuple[str, str]:
@@ -36,5 +43,5 @@ async def isolation(state: Path) -> tuple[str, str]:
     return sandbox.features, ""
 
 
-async def _probe(runtime: Runtime) -> Language:
-    return Language(name=runtime.name, availability=await runtime.probe())
+async def _probe(runtime: Runtime, program: Path | None) -> Language:
+    return Language(name=runtime.name, availability=await runtime.probe(), program=program)

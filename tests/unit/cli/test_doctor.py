@@ -24,6 +24,16 @@ async def test_doctor_finds_what_this_platform_needs(tmp_path: Path) -> None:
     assert found["state.folder"].verdict is Verdict.OK
 
 
+async def test_doctor_says_that_a_program_that_a_setting_names_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FN_PHP_BIN", "/nope")
+    monkeypatch.setenv("FNBUS_NODE_BIN", "/nope")
+    found = {finding.id: finding for finding in await doctor.examine(_circumstances(tmp_path))}
+    for language in ("php", "node"):
+        finding = found[f"runtime.{language}"]
+        assert (finding.verdict, f"FNBUS_{language.upper()}_BIN names /nope" in finding.text) == (Verdict.WARN, True)
+        assert f"FN_{language.upper()}_BIN" in finding.hint
+
+
 async def test_doctor_tells_problems_of_a_functions_folder(tmp_path: Path) -> None:
     functions = tmp_path / "functions"
     (functions / "broken").mkdir(parents=True)
