@@ -48,6 +48,7 @@ def static_context(function: FunctionEntry, version: VersionEntry) -> orjson.Fra
                     "overflow_status": pool.overflow_status,
                 },
                 "debug": {"enabled": policy.include_debug_headers},
+                "gateway": {"worker_pid": int(_process)},
             }
         )
     )

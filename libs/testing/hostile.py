@@ -224,6 +224,10 @@ FUNCTIONS: dict[str, str] = {
     "python/held/fn.config.json": '{"timeout_ms": 60000}',
     "python/single/handler.py": _HELD,
     "python/single/fn.config.json": '{"timeout_ms": 60000, "max_concurrency": 1, "invoke": {"methods": ["GET", "POST"]}}',
+    "python/queueing/handler.py": _HELD,
+    "python/queueing/fn.config.json": (
+        '{"timeout_ms": 60000, "worker_pool": {"max_workers": 1, "max_queue": 1, "overflow_status": 503}}'
+    ),
     "python/stubborn/handler.py": _STUBBORN,
     "python/stubborn/fn.config.json": '{"timeout_ms": 1500}',
     "python/patient/handler.py": _STUBBORN,

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from libs.testing import fastfn as contract
 from libs.testing.beacon import Beacon, running_beacon
 from libs.testing.cluster import Cluster, running_cluster
 from libs.testing.hostile import FUNCTIONS, write
@@ -29,8 +30,8 @@ async def client(platform: Cluster) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 async def hostile(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Everything, serving functions that break all rules; shared, so no test may leave it worse than it was."""
-    folder = write(tmp_path_factory.mktemp("functions"), FUNCTIONS)
+    """Everything, serving functions that break all rules, and some that break none; no test may leave it worse than it was."""
+    folder = write(tmp_path_factory.mktemp("functions"), FUNCTIONS | contract.FUNCTIONS)
     async with running_cluster(tmp_path_factory.mktemp("hostile"), folder) as cluster:
         yield cluster
 
@@ -39,8 +40,15 @@ async def hostile(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 async def http(hostile: Cluster) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the hostile platform's gateway."""
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=hostile.url, timeout=60, limits=limits) as made:
+    # No certificates are read for it: that takes longer than most tests.
+    async with httpx.AsyncClient(base_url=hostile.url, timeout=60, limits=limits, verify=False) as made:
         yield made
+
+
+@pytest.fixture
+async def fastfn(http: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The same client, for tests of what FastFN promises: functions that break no rule are beside those that break all."""
+    return http
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ _HOST = re.compile(r"(?:\*\.)?[a-z0-9_.:\[\]-]{1,198}")
 _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _MOST_SECRETS = 64
 _PACK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_LONGEST_GROUP = 80
 _STYLES = {
     **{style: style for style in ("auto", "native", "fetch", "fluxbase", "asgi", "wsgi")},
     **dict.fromkeys(("aws-lambda", "lambda", "apigw-v2", "api-gateway-v2"), "aws-lambda"),
@@ -130,6 +131,7 @@ def parse_config(path: str, data: bytes) -> Config:
     invoke = config.section("invoke")
     invoke.warn_unknown(_KNOWN_INVOKE)
     schedule, schedule_file = schedules.parse_schedule(config)
+    _check_group(config)
     debug = (config.flag("include_debug_headers"), config.section("response").flag("include_debug_headers"))
     return Config(
         runtime=_parse_runtime(config),
@@ -202,6 +204,13 @@ def _parse_manifest_route(key: str, target: object) -> ManifestRoute:
 def in_order(methods: tuple[str, ...] | set[str]) -> tuple[str, ...]:
     """Return methods once each, in the order in which they are shown."""
     return tuple(method for method in METHODS if method in methods)
+
+
+def _check_group(config: Reader) -> None:
+    """Say what is wrong with what only the console shows."""
+    group = config.value("group")
+    if group is not None and not (isinstance(group, str) and len(group) <= _LONGEST_GROUP):
+        config.refuse("group", f"must be a string of at most {_LONGEST_GROUP} characters")
 
 
 def _parse_runtime(config: Reader) -> str | None:

@@ -38,7 +38,7 @@ def health(plane: Plane) -> Handler:
             # Everybody may ask for health, and it is nobody else's business where things lie on this machine.
             **({} if caller_of(request.scope).local else {"functions_root": ""}),
             "socket_base_dir": "",
-            "hot_reload": {"enabled": True, "watchdog": {"enabled": True, "active": True, "backend": "registry"}},
+            "hot_reload": _hot_reload(plane),
             "routing": {"mapped_routes": len(table) - len(table.conflicts), "mapped_route_conflicts": len(table.conflicts)},
             "functions": {
                 "summary": {
@@ -103,6 +103,13 @@ def _heading(plane: Plane) -> dict[str, Any]:
         "functions_root": meta.functions_root if meta else "",
         "runtime_order": list(plane.catalogue.runtime_order),
     }
+
+
+def _hot_reload(plane: Plane) -> dict[str, Any]:
+    """Return who looks for changed files, and when the catalogue last had some."""
+    scanned = millis(plane.catalogue.meta.generated_at) if plane.catalogue.meta else None
+    watchdog = {"enabled": True, "active": True, "backend": "registry", "last_scan_at": scanned, "error": None}
+    return {"enabled": True, "last_catalog_scan_at": scanned, "watchdog": watchdog}
 
 
 def runtimes_of(alive: list[Heartbeat]) -> dict[str, Any]:

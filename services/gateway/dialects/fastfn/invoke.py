@@ -15,6 +15,7 @@ from services.gateway.dialects.fastfn.shapes import Handler, error_response, jso
 
 _AGENT = "fastfn-console-invoke"
 _JSON_OVERHEAD = 2
+_WRONG_RUNTIME = "runtime must be a non-empty string"
 
 
 def invoke(plane: Plane) -> Handler:
@@ -27,7 +28,8 @@ def invoke(plane: Plane) -> Handler:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        wanted = submission.parse(await read_body(request, limit=plane.max_body_bytes * _JSON_OVERHEAD))
+        body = await read_body(request, limit=plane.max_body_bytes * _JSON_OVERHEAD)
+        wanted = submission.parse(body, wrong_runtime=_WRONG_RUNTIME)
         place = targets.resolve(plane.catalogue.table, wanted, without_route=True)
         given = tracing.parse(request.headers.get("traceparent", ""))
         trace = given.child() if given else tracing.start()

@@ -41,8 +41,12 @@ class Submission:
     retry_delay_ms: int = 1000
 
 
-def parse(data: bytes) -> Submission:
+def parse(data: bytes, *, wrong_runtime: str = "invalid runtime") -> Submission:
     """Return the submission that a JSON body holds; fields that it does not know are ignored.
+
+    Args:
+        data: the body.
+        wrong_runtime: how a `runtime` that can be none is refused.
 
     Raises:
         Refusal: 400 or 413, with the contract's text and, where that says little, a `detail`.
@@ -57,7 +61,7 @@ def parse(data: bytes) -> Submission:
     wanted = Submission(
         name=_name(found.get("name")),
         version=_token(found.get("version"), _VERSION, "invalid version") or DEFAULT_LABEL,
-        runtime=_token(found.get("runtime"), _RUNTIME, "invalid runtime"),
+        runtime=_token(found.get("runtime"), _RUNTIME, wrong_runtime),
         method=_method(found.get("method")),
         route=_route(found.get("route")),
         params=_params(found.get("params")),
