@@ -1,13 +1,8 @@
 """Runs on their way to workers and back: what joins the pool's decisions, the processes, and the answers.
 
 On the warm path nothing is awaited: a run comes in as a call of `submit`, its frame is written, and the worker's answer is a
-callback. Deadlines are kept by one sweep, and only while there is something to sweep. A run that is over its deadline, or
-canceled, is answered after its worker is dead.
-
-A run that was sent ahead to a worker cannot be taken back while that lives. Nobody is to be told that it failed and have it
-run all the same. So at its deadline the worker is ended. When it is canceled, it waits for its turn, since the run before it is
-somebody else's; then it may run, but its answer is dropped, and its worker is ended if that takes long. When a worker ends, for
-whatever reason, the runs that it had not begun go back to the head of the queue.
+callback. A run that is over its deadline, or canceled, is answered after its worker is dead (`deadlines`). When a worker ends,
+for whatever reason, the runs that were sent ahead to it and that it had not begun go back to the head of the queue.
 """
 
 import asyncio
@@ -23,8 +18,8 @@ from libs.telemetry.tracing import Tracing
 from services.executor import runs
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
+from services.executor.deadlines import QUEUE_TIMEOUT, Deadlines
 from services.executor.frames import COMPUTED, PRINTED, Frame, FrameType
-from services.executor.growth import LATE_SECONDS
 from services.executor.live import LiveLogs, WorkerTap
 from services.executor.output import NO_OUTPUT, Output
 from services.executor.pool import Pool
@@ -32,21 +27,19 @@ from services.executor.process import Stage, Worker
 from services.executor.runs import Result, Run, Stages, Verdict
 from services.executor.slots import Limits, Refusal, Slot
 from services.executor.spares import Spares
-from services.executor.streams import BACKGROUND_SECONDS, Flow, Late
+from services.executor.streams import BACKGROUND_SECONDS, Flow
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 0.01
 UNKNOWN_SECONDS = 1.0
 """How long a call waits for a version that the catalogue does not show yet."""
 
 _CALL_IDS = 0xFFFF_FFFF
 _REFUSALS = {
     Refusal.BUSY: Verdict(kind=ReplyKind.BUSY, code=FailureCode.NONE, message="no room"),
-    Refusal.QUEUE_TIMEOUT: Verdict(code=FailureCode.TIMEOUT, message="no worker came free in time", stage="queue"),
+    Refusal.QUEUE_TIMEOUT: QUEUE_TIMEOUT,
     Refusal.COLD_TIMEOUT: Verdict(code=FailureCode.TIMEOUT, message="the worker was not ready in time", stage="cold"),
 }
-_RUN_TIMEOUT = Verdict(code=FailureCode.TIMEOUT, message="the handler did not answer in time", stage="run")
 _CANCELED = Verdict(code=FailureCode.CANCELED, message="the call was canceled")
 _START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
 _KIB = 1024
@@ -87,7 +80,7 @@ class Dispatch:
         self._starts: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, Run] = {}
         self._by_handle: dict[str, Run] = {}
-        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(pool=self.pool, running=self._running, workers=self._workers)
         self._call = 0
         self._open = 0
         self._idle = asyncio.Event()
@@ -130,10 +123,8 @@ class Dispatch:
     def _cancel(self, run: Run) -> None:
         if self.pool.cancel(run, time.monotonic()):
             self._finish(run, runs.of_verdict(_CANCELED))
-        elif run.slot is not None and not self._is_ahead(run):
-            self._condemn(run, _CANCELED)
         else:
-            run.verdict = run.verdict or _CANCELED
+            self._deadlines.cancel(run, _CANCELED)
 
     def credit(self, handle: str, pieces: int) -> None:
         """The reader of that run's streamed answer has room for so many more pieces."""
@@ -175,7 +166,7 @@ class Dispatch:
             if self.pool.cancel(run, time.monotonic()):
                 self._finish(run, runs.of_verdict(_STOPPING))
             elif run.slot is not None:
-                self._condemn(run, _STOPPING)
+                self._deadlines.condemn(run, _STOPPING)
             else:
                 run.verdict = _STOPPING
         for task in list(self._starts.values()):
@@ -186,8 +177,7 @@ class Dispatch:
             *(worker.kill() for worker in self._workers.values()),
             return_exceptions=True,
         )
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
+        self._deadlines.close()
 
     # Effects of the pool
 
@@ -228,8 +218,7 @@ class Dispatch:
     # end of effects
 
     def _admit(self, run: Run, known: Known) -> None:
-        if self._sweep_timer is None:
-            self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._deadlines.watch()
         most = known.version.limits.max_response_bytes
         run.max_body = min(most, self._max_body_bytes) if most else self._max_body_bytes
         self.pool.submit(run, run.queued_at, known.terms)
@@ -334,12 +323,14 @@ class Dispatch:
             if run.flow is not None and not run.flow.relayed:
                 worker.credit(1)
         else:
-            self._condemn(run, Verdict(code=FailureCode.TOO_LARGE, message=f"the answer is larger than {run.flow.most} bytes"))
+            self._deadlines.condemn(
+                run, Verdict(code=FailureCode.TOO_LARGE, message=f"the answer is larger than {run.flow.most} bytes")
+            )
 
     def _begin_stream(self, run: Run, frame: Frame, now: float) -> None:
         fault = runs.head_fault(frame)
         if fault:
-            self._condemn(run, Verdict(code=FailureCode.INVALID_RESPONSE, message=fault))
+            self._deadlines.condemn(run, Verdict(code=FailureCode.INVALID_RESPONSE, message=fault))
             return
         known = self._catalogue.find(run.key)
         most = known.version.limits.max_response_bytes if known is not None else 0
@@ -395,56 +386,6 @@ class Dispatch:
         run.slot = None
         self.pool.submit(run, time.monotonic(), known.terms)
         return True
-
-    def _condemn(self, run: Run, verdict: Verdict) -> None:
-        """Kill the worker of a run; `_ended` answers it."""
-        if run.verdict is None and run.slot is not None:
-            run.verdict = verdict
-            self._workers[run.slot.number].kill_soon()
-
-    def _is_ahead(self, run: Run) -> bool:
-        """Return whether a run was sent ahead and has not had its turn."""
-        return run.slot is not None and self._running.get(run.slot.number) is not run
-
-    def _condemn_late(self, run: Run, verdict: Verdict) -> None:
-        """Kill the worker of a run unless its answer has come already, or its turn."""
-        if run.slot is not None:
-            was_ahead = self._is_ahead(run)
-            self._workers[run.slot.number].settle()
-            if not run.finished and self._is_ahead(run) == was_ahead:
-                self._condemn(run, verdict)
-
-    def _sweep(self) -> None:
-        """Look at the deadlines; again later if there is still something under way."""
-        now = time.monotonic()
-        for run in list(self._running.values()):
-            self._look_at(run, now)
-        self.pool.tick(now)
-        active = self._running or self.pool.waiting
-        self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep) if active else None
-
-    def _look_at(self, run: Run, now: float) -> None:
-        """Look at a run that is with a worker: whether it took too long, and what it does while others wait."""
-        slot, flow = run.slot, run.flow
-        if slot is None or run.finished:
-            return
-        for each in slot.ahead:
-            late = cast("Run", each)
-            if late.deadline <= now and late.verdict is None:
-                self._condemn_late(late, _REFUSALS[Refusal.QUEUE_TIMEOUT])
-                return
-        if run.verdict is not None:
-            self._workers[slot.number].kill_soon()  # it was canceled before its turn, and takes its time
-        elif flow is not None:
-            late = flow.late(now, has_credit=self._workers[slot.number].has_credit)
-            if late is not None:
-                code = FailureCode.CANCELED if late is Late.READER else FailureCode.TIMEOUT
-                self._condemn(run, Verdict(code=code, message=late.value, stage="run"))
-        elif run.deadline <= now:
-            self._condemn_late(run, _RUN_TIMEOUT)
-        elif not run.looked_at and now - run.started_at >= LATE_SECONDS and self.pool.has_waiting(slot):
-            run.looked_at = True
-            self.pool.seen(slot, now, rests=self._workers[slot.number].rests())
 
     def _tell(self, run: Run, result: Result, times: Stages) -> None:
         """Tell the caller."""
