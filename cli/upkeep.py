@@ -1,5 +1,6 @@
 """The doctor's looks at what lies on the disk, each with what mends it: folders, who may read them, what a run left behind."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,14 @@ from cli.errors import CommandError
 
 _OTHERS = 0o077
 _KEYS = "secret-keys"
+_MB = 1_000_000
+_PLACES = {
+    "code": ("executor/bundles",),
+    "dependencies": ("executor/layers",),
+    "bus": ("nats",),
+    "databases": ("registry.sqlite3", "scheduler.sqlite3"),
+}
+"""What grows in the state folder, by what it is for people."""
 
 
 def state(data: Path) -> list[Finding]:
@@ -23,7 +32,7 @@ def state(data: Path) -> list[Finding]:
     found = [_private(data, id="state.folder", mode=0o700)]
     if (data / _KEYS).exists():
         found.append(_private(data / _KEYS, id="state.keys", mode=0o600))
-    return [*found, *_lock(data)]
+    return [*found, *_lock(data), _disk(data)]
 
 
 def profiles_file() -> list[Finding]:
@@ -76,6 +85,24 @@ def _lock(data: Path) -> list[Finding]:
         return f"{lock} of a run that has ended is gone"
 
     return [Finding(id="state.lock", verdict=Verdict.OK, text="no platform runs here", mend=remove)]
+
+
+def _disk(data: Path) -> Finding:
+    """Say what takes room, by what it is."""
+    sizes = {name: sum(_size(data / each) for each in places) for name, places in _PLACES.items()}
+    told = ", ".join(f"{name} {size / _MB:.1f} MB" for name, size in sizes.items())
+    details = {name.replace(" ", "_"): str(size) for name, size in sizes.items()}
+    return Finding(id="state.disk", verdict=Verdict.OK, text=told, details=details)
+
+
+def _size(place: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder; what goes meanwhile counts for nothing."""
+    files = (Path(folder) / name for folder, _, names in os.walk(place) for name in names) if place.is_dir() else (place,)
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            total += file.lstat().st_size
+    return total
 
 
 def _making(folder: Path) -> Callable[[], str]:

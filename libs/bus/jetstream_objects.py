@@ -15,9 +15,11 @@ from libs import errors
 from libs.bus import jetstream_api as api
 from libs.bus import jetstream_client as raw
 from libs.bus.jetstream_connection import Connection
+from libs.bus.port import ObjectInfo
 
 _CHUNK = 1024 * 1024
 _ROLLUP = {"Nats-Rollup": "sub"}
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 
 class JetStreamObjects:
@@ -93,6 +95,63 @@ class JetStreamObjects:
         await api.append(self._connection, self._meta_subject(key), orjson.dumps(gone), raw.headers(_ROLLUP))
         await self._purge_quietly(self._chunks(meta["nuid"]))
 
+    async def info(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object (`port.ObjectStore.info`)."""
+        found = await self._stored(self._meta_subject(key))
+        return None if found is None else found[1]
+
+    async def all_infos(self) -> list[ObjectInfo]:
+        """Return what is known of all objects (`port.ObjectStore.all_infos`)."""
+        subjects: list[str] = []
+        while True:
+            query = {"subjects_filter": f"$O.{self._name}.M.>", "offset": len(subjects)}
+            answer = await api.call(self._connection, f"STREAM.INFO.{self._stream}", query)
+            page: api.Json = answer["state"].get("subjects") or {}
+            subjects += page
+            if not page or len(subjects) >= answer.get("total", 0):
+                break
+        found = [await self._stored(subject) for subject in subjects]
+        return [each[1] for each in found if each is not None]
+
+    async def touch(self, info: ObjectInfo) -> bool:
+        """Note that an object is in use (`port.ObjectStore.touch`)."""
+        subject = self._meta_subject(info.key)
+        found = await self._stored(subject)
+        return found is not None and bool(await self._rewrite(subject, {**found[0], "mtime": _now()}, info))
+
+    async def discard(self, info: ObjectInfo) -> bool:
+        """Remove an object that is as it was said to be (`port.ObjectStore.discard`)."""
+        subject = self._meta_subject(info.key)
+        found = await self._stored(subject)
+        if found is None:
+            return False
+        gone = {**found[0], "deleted": True, "size": 0, "chunks": 0, "digest": ""}
+        sequence = await self._rewrite(subject, gone, info)
+        if sequence:
+            await self._purge_quietly(self._chunks(found[0]["nuid"]))
+            # The note that it is gone goes, too; whoever stores it at this moment is behind it.
+            await self._purge_quietly(subject, before=sequence + 1)
+        return bool(sequence)
+
+    async def _rewrite(self, subject: str, meta: api.Json, info: ObjectInfo) -> int:
+        """Store what is said of an object unless somebody else has meanwhile; return its revision, 0 then."""
+        headers = raw.headers({**_ROLLUP, _EXPECTED: str(info.revision)})
+        try:
+            return (await api.append(self._connection, subject, orjson.dumps(meta), headers)).sequence
+        except api.WrongRevisionError:
+            return 0
+
+    async def _stored(self, subject: str) -> tuple[api.Json, ObjectInfo] | None:
+        """Return what is said of an object that is there."""
+        reply = await api.last(self._connection, stream=self._stream, subject=subject)
+        if reply is None:
+            return None
+        meta: api.Json = orjson.loads(reply.data)
+        if meta.get("deleted"):
+            return None
+        revision = int(raw.header(reply.headers, "Nats-Sequence"))
+        return meta, ObjectInfo(meta["name"], meta["size"], revision, datetime.fromisoformat(meta["mtime"]))
+
     async def _meta(self, key: str) -> api.Json | None:
         reply = await api.last(self._connection, stream=self._stream, subject=self._meta_subject(key))
         return None if reply is None else orjson.loads(reply.data)
@@ -105,15 +164,16 @@ class JetStreamObjects:
             "size": len(data),
             "chunks": chunks,
             "digest": _digest(data),
-            "mtime": datetime.now(UTC).isoformat(),
+            "mtime": _now(),
             "options": {"max_chunk_size": chunk_size},
         }
         await api.append(self._connection, self._meta_subject(key), orjson.dumps(meta), raw.headers(_ROLLUP))
 
-    async def _purge_quietly(self, subject: str) -> None:
+    async def _purge_quietly(self, subject: str, *, before: int = 0) -> None:
         # What is left over costs space only.
+        query = {"filter": subject, **({"seq": before} if before else {})}
         try:
-            await api.call(self._connection, f"STREAM.PURGE.{self._stream}", {"filter": subject})
+            await api.call(self._connection, f"STREAM.PURGE.{self._stream}", query)
         except errors.FnbusError:
             return
 
@@ -122,6 +182,10 @@ class JetStreamObjects:
 
     def _meta_subject(self, key: str) -> str:
         return f"$O.{self._name}.M.{base64.urlsafe_b64encode(key.encode()).decode()}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _digest(data: bytes) -> str:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 
 from libs import errors
-from libs.bus.port import Entry, KeyConflictError
+from libs.bus.port import Entry, KeyConflictError, ObjectInfo
 
 type Check = Callable[[], None]
 """Raises while the bus is disconnected."""
@@ -88,6 +89,17 @@ class ObjectState:
     def __init__(self) -> None:
         self.ttl_seconds = 0.0
         self.objects: dict[str, tuple[bytes, float]] = {}
+        self.infos: dict[str, ObjectInfo] = {}
+        self.revision = 0
+
+    def note(self, key: str, size: int) -> None:
+        """Note that an object was stored or touched."""
+        self.revision += 1
+        self.infos[key] = ObjectInfo(key, size, self.revision, datetime.now(UTC))
+
+    def age(self, by: timedelta) -> None:
+        """Have everything been stored so much earlier, for tests."""
+        self.infos = {key: info._replace(modified=info.modified - by) for key, info in self.infos.items()}
 
 
 class MemoryObjects:
@@ -103,6 +115,7 @@ class MemoryObjects:
         self._check()
         ttl = self._state.ttl_seconds
         self._state.objects[key] = (data, self._loop.time() + ttl if ttl else float("inf"))
+        self._state.note(key, len(data))
 
     async def get(self, key: str) -> bytes:
         """Return an object (`port.ObjectStore.get`)."""
@@ -121,6 +134,34 @@ class MemoryObjects:
         """Remove an object (`port.ObjectStore.delete`)."""
         self._check()
         self._state.objects.pop(key, None)
+
+    async def info(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object (`port.ObjectStore.info`)."""
+        self._check()
+        return self._state.infos[key] if self._present(key) is not None else None
+
+    async def all_infos(self) -> list[ObjectInfo]:
+        """Return what is known of all objects (`port.ObjectStore.all_infos`)."""
+        self._check()
+        return [self._state.infos[key] for key in list(self._state.objects) if self._present(key) is not None]
+
+    async def touch(self, info: ObjectInfo) -> bool:
+        """Note that an object is in use (`port.ObjectStore.touch`)."""
+        if not await self._is_as(info):
+            return False
+        self._state.note(info.key, info.size)
+        return True
+
+    async def discard(self, info: ObjectInfo) -> bool:
+        """Remove an object that is as it was said to be (`port.ObjectStore.discard`)."""
+        if not await self._is_as(info):
+            return False
+        del self._state.objects[info.key]
+        return True
+
+    async def _is_as(self, info: ObjectInfo) -> bool:
+        found = await self.info(info.key)
+        return found is not None and found.revision == info.revision
 
     def _present(self, key: str) -> bytes | None:
         found = self._state.objects.get(key)

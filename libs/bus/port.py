@@ -6,6 +6,7 @@ waits. Subjects follow NATS: tokens separated by `.`, `*` matches one token, a l
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from libs import errors
@@ -194,6 +195,18 @@ class Bucket(Protocol):
         ...
 
 
+class ObjectInfo(NamedTuple):
+    """What is known of an object without reading it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    revision: int
+    """Rises whenever the object is stored, touched or removed."""
+    modified: datetime
+    """When it was last stored or touched."""
+
+
 class ObjectStore(Protocol):
     """Large immutable values by key."""
 
@@ -215,6 +228,25 @@ class ObjectStore(Protocol):
 
     async def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""
+        ...
+
+    async def info(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object; None when there is none."""
+        ...
+
+    async def all_infos(self) -> list[ObjectInfo]:
+        """Return what is known of all objects. For rare use: it asks for each of them."""
+        ...
+
+    async def touch(self, info: ObjectInfo) -> bool:
+        """Note that an object is in use now; False when it is not as it was said to be, or not there any more."""
+        ...
+
+    async def discard(self, info: ObjectInfo) -> bool:
+        """Remove an object without a trace; False when it is not as it was said to be: stored anew or touched, perhaps.
+
+        Of `touch` and `discard` of the same state one succeeds, whoever calls them.
+        """
         ...
 
 

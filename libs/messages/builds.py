@@ -69,6 +69,11 @@ def part_key(key: str, digest: str) -> str:
     return f"{key}/{digest}"
 
 
+def layer_of(key: str) -> str:
+    """Return the layer whose manifest or part has that key."""
+    return key.partition("/")[0]
+
+
 def build_subject(executor: str = "") -> str:
     """Return the subject of asks for builds: to any executor, or to the one that runs a build already."""
     operation = f"{BUILD_OPERATION}-{subjects.token(executor)}" if executor else BUILD_OPERATION

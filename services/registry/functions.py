@@ -124,6 +124,17 @@ class Functions:
         found = await self._store.find(documents.VERSIONS, [Where("function", "==", function)], limit=_PAGE)
         return sorted(found, key=lambda each: each["created_at"], reverse=True)
 
+    async def all_versions(self) -> list[Document]:
+        """Return the documents of all kept versions of all functions."""
+        found: list[Document] = []
+        after = ""
+        while True:
+            page = await self._store.find(documents.VERSIONS, [Where("_id", ">", after)], sort="_id", limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found
+            after = page[-1]["_id"]
+
     async def bundle(self, digest: str) -> Bundle | None:
         """Return code by its digest, or None when it is not stored."""
         document = await self._store.get(documents.BUNDLES, digest)

@@ -32,6 +32,7 @@ from services.registry.history import EXECUTIONS, History
 from services.registry.homes.folder import FolderHome
 from services.registry.homes.port import API, Home
 from services.registry.homes.stored import StoredHome
+from services.registry.layers import Layers, Spared
 from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
 from services.registry.migrations.runner import Migrations
@@ -48,6 +49,7 @@ from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 
+_MIB = 1024 * 1024
 _RETRY_SECONDS = 2.0
 _BRING_OUT_SECONDS = 2.0
 """How long the answer to a change of a secret waits for the functions that have it."""
@@ -149,6 +151,13 @@ async def start(
         removed=metrics.audit_removed,
     )
     pruning = Pruning(bus=bus, store=store, clock=clock, keep=chosen.versions_kept)
+    layers = Layers(
+        bus=bus,
+        functions=functions,
+        clock=clock,
+        metrics=metrics,
+        spared=Spared(age=timedelta(hours=chosen.layer_hours), total_bytes=chosen.layer_max_mb * _MIB),
+    )
     loops = (
         service.spawn(readiness.run(), name="store ping"),
         service.spawn(deployments.run(), name="deployments"),
@@ -158,6 +167,7 @@ async def start(
         service.spawn(audit.run(), name="audit"),
         service.spawn(audit_retention.run(every_seconds=60.0), name="audit retention"),
         service.spawn(pruning.run(), name="version pruning"),
+        service.spawn(layers.run(), name="layer pruning"),
     )
     service.stack.push_async_callback(_end, loops)
     server = rpc.Server(bus, "registry", service.tasks)

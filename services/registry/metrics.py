@@ -26,4 +26,14 @@ class Metrics:
         self.history_rows = Counter("fnbus_registry_history_rows", "Executions stored", registry=self.collector)
         self.history_removed = Counter("fnbus_registry_history_removed", "Executions removed", registry=self.collector)
         self.audit_removed = Counter("fnbus_registry_audit_removed", "Audit records removed", registry=self.collector)
+        self.layers = Gauge(
+            "fnbus_registry_layers",
+            "What was built for functions, by whether a version names it",
+            ("state",),
+            registry=self.collector,
+        )
+        self.layer_bytes = Gauge(
+            "fnbus_registry_layer_bytes", "Bytes of that in the object store", ("state",), registry=self.collector
+        )
+        self.layers_removed = Counter("fnbus_registry_layers_removed", "Layers removed", registry=self.collector)
         self.dead_letters = Counter("fnbus_registry_dead_letters", "Event messages given up", registry=self.collector)

@@ -13,7 +13,7 @@ from libs import errors
 from libs.bus import port
 from libs.clock import Clock
 from libs.messages import subjects
-from libs.storage.port import Document, Store, Where
+from libs.storage.port import Document, Store
 from services.registry import documents, steering
 from services.registry.functions import Functions, digests
 
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 YOUNG = timedelta(hours=1)
 """Versions and code of this age or less stay."""
-_PAGE = 1000
 
 
 class Pruning:
@@ -61,7 +60,7 @@ class Pruning:
         contents = await self._functions.read_all({})
         if contents.unknown:
             return 0  # a newer registry's functions may need what this one does not know of
-        versions = await self._versions()
+        versions = await self._functions.all_versions()
         used = {
             documents.version_id(identity, version.digest)
             for identity, entry in contents.entries.items()
@@ -101,16 +100,6 @@ class Pruning:
             for number in range(1, bundle["parts"] + 1):
                 await self._store.delete(documents.BUNDLES, documents.part_id(digest, number))
             await objects.delete(digest)
-
-    async def _versions(self) -> list[Document]:
-        found: list[Document] = []
-        after = ""
-        while True:
-            page = await self._store.find(documents.VERSIONS, [Where("_id", ">", after)], sort="_id", limit=_PAGE)
-            found += page
-            if len(page) < _PAGE:
-                return found
-            after = page[-1]["_id"]
 
 
 def _created(document: Document) -> datetime:

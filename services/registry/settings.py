@@ -64,6 +64,11 @@ class RegistrySettings(ServiceSettings):
     versions_kept: Annotated[int, Field(ge=0)] = 10
     """How many former versions of a function are kept beside those in use."""
 
+    layer_hours: Annotated[float, Field(ge=1)] = 24.0
+    """How long what was built for functions is kept after the last version that needed it has gone, in hours."""
+    layer_max_mb: Annotated[int, Field(ge=0)] = 4096
+    """How much of it is kept for so long, in MB; of more, what was asked for longest ago goes after an hour."""
+
     @field_validator("functions_root", mode="before")
     @classmethod
     def _no_folder_when_empty(cls, value: object) -> object:

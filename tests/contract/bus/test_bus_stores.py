@@ -200,3 +200,61 @@ async def test_object_store_keeps_its_time_when_opened_without_one(bus: Bus, oth
         return not await objects.has("key")
 
     await eventually(gone)
+
+
+async def test_infos_tell_of_all_objects_that_are_there(bus: Bus) -> None:
+    objects = await bus.objects("layers")
+    assert await objects.all_infos() == []
+    for key, size in (("a", 3), ("a/part", 2_000_000), ("gone", 1)):
+        await objects.put(key, b"x" * size)
+    await objects.delete("gone")
+    found = {info.key: info for info in await objects.all_infos()}
+    assert {key: info.size for key, info in found.items()} == {"a": 3, "a/part": 2_000_000}
+    assert await objects.info("a") == found["a"]
+    assert await objects.info("gone") is None
+    assert await objects.info("missing") is None
+
+
+async def test_object_that_is_touched_is_newer_and_the_same(bus: Bus) -> None:
+    objects = await bus.objects("layers")
+    await objects.put("a", b"x" * 2_000_000)
+    before = await objects.info("a")
+    assert before is not None
+    assert await objects.touch(before)
+    after = await objects.info("a")
+    assert after is not None
+    assert after.revision > before.revision
+    assert after.modified >= before.modified
+    assert await objects.get("a") == b"x" * 2_000_000
+    assert not await objects.touch(before)
+
+
+async def test_object_is_discarded_only_as_it_was_seen(bus: Bus, other: Bus) -> None:
+    here, there = await asyncio.gather(bus.objects("layers"), other.objects("layers"))
+    await here.put("a", b"1")
+    seen = await here.info("a")
+    assert seen is not None
+    await there.put("a", b"2")
+    assert not await here.discard(seen)
+    assert await here.get("a") == b"2"
+    seen = await here.info("a")
+    assert seen is not None
+    assert await there.discard(seen)
+    assert not await here.discard(seen)
+    assert not await here.touch(seen)
+    assert not await here.has("a")
+    assert await here.all_infos() == []
+    await here.put("a", b"3")
+    assert await there.get("a") == b"3"
+
+
+async def test_of_a_touch_and_a_discard_at_once_one_succeeds(bus: Bus, other: Bus) -> None:
+    here, there = await asyncio.gather(bus.objects("layers"), other.objects("layers"))
+    for number in range(20):
+        key = f"layer-{number}"
+        await here.put(key, b"1")
+        seen = await here.info(key)
+        assert seen is not None
+        touched, gone = await asyncio.gather(here.touch(seen), there.discard(seen))
+        assert (touched, gone) in ((True, False), (False, True))
+        assert await here.has(key) is touched

@@ -218,6 +218,18 @@ async def test_layers_are_put_and_read_by_executors(services: dict[str, Bus]) ->
     assert not await layers.has("key/part")
 
 
+async def test_layers_are_looked_through_and_removed_by_the_registry(services: dict[str, Bus]) -> None:
+    written, seen = [await services[name].objects(subjects.LAYER_STORE) for name in ("executor", "registry")]
+    await written.put("key", b"layer")
+    (info,) = await seen.all_infos()
+    assert await written.touch(info)
+    assert not await seen.discard(info)
+    (info,) = await seen.all_infos()
+    assert await seen.discard(info)
+    assert await written.info("key") is None
+    assert await seen.all_infos() == []
+
+
 async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler(services: dict[str, Bus]) -> None:
     for name in ("gateway", "executor", "scheduler"):
         bodies = await services[name].objects(subjects.BODY_STORE, ttl_seconds=3600)

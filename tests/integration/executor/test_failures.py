@@ -16,6 +16,7 @@ from libs.bus.port import ObjectStore
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import KeepWarm, Policy, WorkerPoolPolicy
 from libs.testing.buses import MemoryNet
+from libs.testing.objects import PassingObjects
 from libs.testing.wait import eventually
 from services.executor import catalogue
 from tests.integration.executor.harness import PATIENCE, Platform
@@ -68,17 +69,14 @@ async def test_answer_counts_when_the_worker_dies_right_after_it(alone: Platform
         assert platform.executor.dispatch.counts["failure"] == 0
 
 
-class Unsteady:
+class Unsteady(PassingObjects):
     """A store that can be gone, and that gives nonsense as often as it is told."""
 
     def __init__(self, inner: ObjectStore) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.gone = False
         self.nonsense = 0
         self.reads = 0
-
-    async def put(self, key: str, data: bytes) -> None:
-        await self.inner.put(key, data)
 
     async def get(self, key: str) -> bytes:
         self.reads += 1
@@ -88,12 +86,6 @@ class Unsteady:
             self.nonsense -= 1
             return b"nonsense"
         return await self.inner.get(key)
-
-    async def has(self, key: str) -> bool:
-        return await self.inner.has(key)
-
-    async def delete(self, key: str) -> None:
-        await self.inner.delete(key)
 
 
 @contextlib.asynccontextmanager
