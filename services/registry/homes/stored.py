@@ -107,14 +107,17 @@ class StoredHome:
         return self._opened(path, await self._content(kept) if data is None else data)
 
     async def watch(self, *, is_news: Callable[[], Awaitable[bool]]) -> AsyncIterator[frozenset[str]]:
-        """Yield an empty set when another registry has written, soon after it has."""
+        """Yield an empty set when another registry has written, once it has had the time to deploy that itself."""
         del is_news  # the head tells
+        before = 0
         while True:
             await asyncio.sleep(self._poll_seconds)
             with contextlib.suppress(errors.UnavailableError):
                 head = await self._head()
-                if self._tree is None or (head is not None and head["revision"] != self._tree.revision):
+                now = 0 if head is None else head["revision"]
+                if now == before and (self._tree is None or now != self._tree.revision):
                     yield frozenset()
+                before = now
 
     @contextlib.asynccontextmanager
     async def exclusive(self, *, wait: bool = True) -> AsyncGenerator[None]:

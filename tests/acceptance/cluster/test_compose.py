@@ -30,20 +30,23 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def interpolate(text: str, values: dict[str, str]) -> str:
-    """Replace `${NAME}`, `${NAME:-default}` and `${NAME:?message}` as Compose does."""
+    """Replace `${NAME}`, `${NAME:-default}`, `${NAME:+value}` and `${NAME:?message}` as Compose does."""
 
     def value(found: re.Match[str]) -> str:
         name, rule, rest = found[1], found[2], found[3]
+        if rule == ":+":
+            return str(rest) if values.get(name) else ""
         if name in values:
             return values[name]
         assert rule == ":-", f"{name}: {rest}"
         return str(rest)
 
-    return re.sub(r"\$\{(\w+)(?:(:-|:\?)([^}]*))?\}", value, text)
+    return re.sub(r"\$\{(\w+)(?:(:-|:\?|:\+)([^}]*))?\}", value, text)
 
 
-def compose() -> dict[str, Any]:
-    text = interpolate((ROOT / "compose.yaml").read_text(), read_env(ROOT / "deploy" / "example.env"))
+def compose(**more: str) -> dict[str, Any]:
+    """Return what Compose makes of `compose.yaml` with the example's `.env` and more lines in it."""
+    text = interpolate((ROOT / "compose.yaml").read_text(), read_env(ROOT / "deploy" / "example.env") | more)
     document: dict[str, Any] = yaml.safe_load(text)
     return document
 
@@ -67,6 +70,20 @@ def test_compose_keeps_executors_and_gateways_away_from_the_database() -> None:
         assert networks[name] & networks["mongo"]
 
 
+def test_compose_follows_a_folder_only_when_one_is_named() -> None:
+    assert not compose()["services"]["registry"]["environment"]["FNBUS_FUNCTIONS_ROOT"]
+    registry = compose(FUNCTIONS="./examples/functions")["services"]["registry"]
+    assert registry["environment"]["FNBUS_FUNCTIONS_ROOT"] == "/functions"
+    assert registry["volumes"] == ["./examples/functions:/functions:ro"]
+
+
+def test_compose_hands_settings_of_the_console_to_gateways() -> None:
+    chosen = {"FNBUS_CONSOLE_LOGIN_API": "true", "FNBUS_CONSOLE_LOGIN_USERNAME": "ada", "FNBUS_CONSOLE_WRITE_ENABLED": "true"}
+    said = compose(**chosen)["services"]["gateway"]["environment"]
+    assert {name: said[name] for name in chosen} == chosen
+    assert compose()["services"]["gateway"]["environment"]["FNBUS_CONSOLE_WRITE_ENABLED"] == "false"
+
+
 async def test_every_service_starts_with_the_command_and_environment_of_compose(tmp_path: Path) -> None:
     services = compose()["services"]
     # The server parses its variables, so compose.yaml has quotes in them; `running_nats` adds its own.
@@ -80,13 +97,13 @@ async def test_every_service_starts_with_the_command_and_environment_of_compose(
             "nats://nats:4222": nats.url,
             "mongodb://mongo:27017": mongo.url,
             "http://jaeger:4318": jaeger.otlp_endpoint,
-            "/functions": str(ROOT / "examples" / "functions"),
             "0.0.0.0": "127.0.0.1",
         }
         replicas: list[Replica] = []
         try:
             replicas.extend([await start(services[name], name, addresses, tmp_path) for name in OURS])
             await asyncio.gather(*(replica.ready() for replica in replicas))
+            await deploy(ROOT / "examples" / "functions" / "get.hello.py", replicas[-1])
             async with httpx.AsyncClient(base_url=replicas[-1].ops_url, timeout=10) as client:
 
                 async def answers() -> bool:
@@ -98,13 +115,21 @@ async def test_every_service_starts_with_the_command_and_environment_of_compose(
     assert codes == [0, 0, 0, 0]
 
 
+async def deploy(what: Path, gateway: Replica) -> None:
+    """Bring functions there as the documentation says."""
+    told = ("--url", gateway.ops_url, "--token", gateway.env["FNBUS_ADMIN_TOKEN"])
+    process = await asyncio.create_subprocess_exec("fnbus", "deploy", str(what), *told, env=dict(gateway.env))
+    assert await process.wait() == 0
+
+
 async def start(service: dict[str, Any], name: str, addresses: dict[str, str], folder: Path) -> Replica:
     command: list[str] = service["command"]
     assert command == ["fnbus", name]
     assert shutil.which("fnbus", path=str(Path(sys.executable).parent))
     port = str(unused_port())
     own = {"FNBUS_DATA_DIR": str(folder / name), "FNBUS_OPS_PORT": port, "FNBUS_HTTP_PORT": port, "FNBUS_ISOLATION": "auto"}
-    env = {key: addresses.get(str(value), str(value)) for key, value in service["environment"].items()}
+    values = {key: "" if value is None else str(value) for key, value in service["environment"].items()}
+    env = {key: addresses.get(value, value) for key, value in values.items()}
     env |= {key: value for key, value in own.items() if key in env}
     if name == "gateway":
         env["FNBUS_HTTP_PORT"] = port
