@@ -100,6 +100,7 @@ $(RUN): requirements/run.txt pyproject.toml | $(MADE)
 	@echo 'installing what fnbus needs to run (the first time takes a minute)'
 	@$(PIP) install --require-hashes -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q services libs cli # or each service would do it at the first start
 	@touch $@
 
 $(DEV): requirements/dev.txt requirements/run.txt pyproject.toml | $(MADE)

@@ -66,7 +66,6 @@ class Dispatch:
         max_body_bytes: int,
     ) -> None:
         self._tasks = tasks
-        self._loop = asyncio.get_running_loop()
         self._executor = executor
         self._boot = boot
         self._spares = spares
