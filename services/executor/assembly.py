@@ -38,8 +38,9 @@ from services.executor.watchdog import Watchdog
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
-_CORES_COMPUTING = 4
-"""Workers of a version whose handlers only compute, for each core: some wait for their next call while others run."""
+_CORES_COMPUTING = 2
+"""Workers of a version whose handlers only compute, for each core: one gets its next call while another runs. With more of them
+each call wakes a process that could have had two."""
 _MOST_SPARES = 100
 _SPARE_PART = 8
 """Spares may use one such part of the memory for workers."""
