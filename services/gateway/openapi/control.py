@@ -12,7 +12,26 @@ TAG = "internal"
 
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 _PARAMETER = re.compile(r"\{([^}]+)\}")
-_ERROR = {"description": "Why not.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+_REFUSALS = {
+    "400": "Something about the request does not fit.",
+    "401": "A login is asked for.",
+    "403": "The client is not one that may do this.",
+    "404": "There is nothing of that name, or this part of the API is switched off.",
+    "405": "The function does not take this method; `Allow` names those that it takes.",
+    "409": "It was changed meanwhile, or is in a state in which this cannot be done.",
+    "413": "The body is too large.",
+    "429": "Too many requests; try again after `Retry-After` seconds.",
+    "500": "The platform is not set up for this.",
+    "502": "The function failed without an answer.",
+    "503": "A service that answers for this is away; try again after `Retry-After` seconds.",
+    "504": "The function took longer than it may.",
+}
+_OPEN = ("404",)
+"""What anybody may read: it may be switched off."""
+_GUARDED = ("400", "401", "403", "404", "429", "503")
+_WRITES = (*_GUARDED, "409", "413")
+_RUNS = (*_WRITES, "405")
 _OBJECT: dict[str, Any] = {"type": "object"}
 _TEXT: dict[str, Any] = {"type": "string"}
 
@@ -32,6 +51,10 @@ class Known(NamedTuple):
     status: str = "200"
     """Of success."""
     kind: str = "application/json"
+    refusals: tuple[str, ...] = ()
+    """Statuses of errors; empty: those that all reads, or all writes, have."""
+    also: Mapping[str, str] = {}
+    """Further statuses, and what they say."""
 
 
 _FUNCTION = {"runtime!": _TEXT, "name!": _TEXT, "version": _TEXT}
@@ -58,10 +81,38 @@ _CONTENT = {"type": "object", "required": ["path", "content"], "properties": {"p
 _SECRET = {"type": "object", "required": ["key", "value"], "properties": {"key": _TEXT, "value": _TEXT}}
 _LOGIN = {"type": "object", "required": ["username", "password"], "properties": {"username": _TEXT, "password": _TEXT}}
 _LIMIT = {"limit": _number(1, 500)}
+_SWITCHES: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        name: {"type": "boolean"}
+        for name in (
+            "ui_enabled", "api_enabled", "admin_api_enabled", "write_enabled", "local_only", "login_enabled",
+            "login_api_enabled", "public_explore",
+        )
+    },
+}  # fmt: skip
+_STEERED = {"runtime": {"type": ["string", "null"]}, "name": _TEXT, "version": {"type": ["string", "null"]}}
+_ROLLBACK = {"type": "object", "required": ["name"], "properties": _STEERED | {"digest": {"type": ["string", "null"]}}}
+_ALIAS = {
+    "type": "object",
+    "required": ["name", "alias", "versions"],
+    "properties": _STEERED
+    | {"alias": _TEXT, "versions": {"type": ["object", "string"], "additionalProperties": {"type": "integer"}}},
+}
+_FILE = {"type": "object", "properties": {"content": _TEXT, "content_base64": _TEXT}}
+_TREE = {
+    "type": "object",
+    "properties": {
+        "put": {"type": "object", "additionalProperties": _FILE},
+        "remove": {"type": "array", "items": _TEXT},
+    },
+}
+_NAMED = {"name!": _TEXT, "runtime": _TEXT}
+_YES = {"enum": ["0", "1"]}
 
 KNOWN: Mapping[tuple[str, str], Known] = {
-    ("GET", "/_fn/health"): Known("How the platform is"),
-    ("GET", "/system/metrics"): Known("How the platform is"),
+    ("GET", "/_fn/health"): Known("How the platform is", refusals=("503",)),
+    ("GET", "/system/metrics"): Known("How the platform is", refusals=("503",)),
     ("GET", "/_fn/catalog"): Known("All routes and functions"),
     ("GET", "/_fn/reload"): Known("Look at the functions folder now"),
     ("POST", "/_fn/reload"): Known("Look at the functions folder now"),
@@ -87,12 +138,12 @@ KNOWN: Mapping[tuple[str, str], Known] = {
         kind="text/plain",
     ),
     ("GET", "/_fn/logs/stream"): Known("What a function prints, while it prints it", {"fn!": _TEXT}, kind="text/event-stream"),
-    ("POST", "/_fn/invoke"): Known("Run a function by name", body=_CALL),
-    ("POST", "/_fn/jobs"): Known("Run a function later", body=_JOB, status="201"),
+    ("POST", "/_fn/invoke"): Known("Run a function by name", body=_CALL, refusals=(*_RUNS, "502", "504")),
+    ("POST", "/_fn/jobs"): Known("Run a function later", body=_JOB, status="201", refusals=_RUNS),
     ("GET", "/_fn/jobs"): Known("The newest jobs", {"limit": _number(1, 200), "state": _TEXT}),
     ("GET", "/_fn/jobs/{id}"): Known("One job"),
     ("DELETE", "/_fn/jobs/{id}"): Known("Cancel a job"),
-    ("GET", "/_fn/jobs/{id}/result"): Known("A job's answer"),
+    ("GET", "/_fn/jobs/{id}/result"): Known("A job's answer", also={"202": "It has not ended yet."}),
     ("GET", "/_fn/function"): Known("One function", {**_FUNCTION, "include_code": {"enum": [0, 1]}}),
     ("POST", "/_fn/function"): Known("Make a function", _FUNCTION, _OBJECT, "201"),
     ("DELETE", "/_fn/function"): Known("Remove a function", _FUNCTION),
@@ -106,17 +157,28 @@ KNOWN: Mapping[tuple[str, str], Known] = {
     ("PUT", "/_fn/function-file-content"): Known("Write one file of a function", _FUNCTION, _CONTENT),
     ("DELETE", "/_fn/function-file-content"): Known("Remove one file of a function", {**_FUNCTION, "path!": _TEXT}),
     ("GET", "/_fn/api/functions"): Known("All functions, as a list"),
-    ("GET", "/_fn/secrets"): Known("The names of secrets"),
-    ("POST", "/_fn/secrets"): Known("Set a secret", body=_SECRET, status="201"),
-    ("DELETE", "/_fn/secrets"): Known("Remove a secret", {"key!": _TEXT}),
-    ("POST", "/_fn/login"): Known("Log in", body=_LOGIN),
+    ("GET", "/_fn/files"): Known("The files of all functions", {"contents": _YES, "after": _TEXT}),
+    ("PUT", "/_fn/files"): Known("Write and remove files of any functions", {"dry_run": _YES}, _TREE),
+    ("GET", "/_fn/versions"): Known("The versions of a function that are kept", {**_NAMED, **_LIMIT}),
+    ("POST", "/_fn/rollback"): Known("Go back to an earlier version", body=_ROLLBACK),
+    ("DELETE", "/_fn/rollback"): Known("Take a rollback back", {**_NAMED, "version": _TEXT}),
+    ("GET", "/_fn/aliases"): Known("A function's aliases", _NAMED),
+    ("PUT", "/_fn/aliases"): Known("Add or change an alias", body=_ALIAS),
+    ("DELETE", "/_fn/aliases"): Known("Remove an alias", {**_NAMED, "alias!": _TEXT}),
+    ("GET", "/_fn/audit"): Known("Who changed what", {"function": _TEXT, **_LIMIT, "before": _TEXT}),
+    ("GET", "/_fn/secrets"): Known("The names of secrets", {"namespace": _TEXT}),
+    ("POST", "/_fn/secrets"): Known("Set a secret", {"namespace": _TEXT}, _SECRET, "201"),
+    ("DELETE", "/_fn/secrets"): Known("Remove a secret", {"key!": _TEXT, "namespace": _TEXT}),
+    ("POST", "/_fn/login"): Known("Log in", body=_LOGIN, refusals=(*_WRITES, "500")),
     ("POST", "/_fn/logout"): Known("Log out"),
     ("GET", "/_fn/ui-state"): Known("What of the console is switched on"),
-    ("GET", "/openapi.json"): Known("This document"),
-    ("GET", "/_fn/openapi.json"): Known("This document"),
-    ("GET", "/docs"): Known("This document as a page", kind="text/html"),
-    ("GET", "/_fn/docs"): Known("This document as a page", kind="text/html"),
-    ("GET", "/_fn/docs/{id}"): Known("A file of that page", kind="*/*"),
+    **{(method, "/_fn/ui-state"): Known("Switch parts of the console", body=_SWITCHES) for method in ("POST", "PUT", "PATCH")},
+    ("DELETE", "/_fn/ui-state"): Known("Take what was switched back"),
+    ("GET", "/openapi.json"): Known("This document", refusals=_OPEN),
+    ("GET", "/_fn/openapi.json"): Known("This document", refusals=_OPEN),
+    ("GET", "/docs"): Known("This document as a page", kind="text/html", refusals=_OPEN),
+    ("GET", "/_fn/docs"): Known("This document as a page", kind="text/html", refusals=_OPEN),
+    ("GET", "/_fn/docs/{id}"): Known("A file of that page", kind="*/*", refusals=_OPEN, also={"304": "It is the same."}),
 }
 
 
@@ -148,8 +210,10 @@ def _operation(method: str, path: str) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": known.body}}}
     elif method in ("POST", "PUT", "PATCH"):
         operation["requestBody"] = {"required": False, "content": {"application/json": {}}}
+    refusals = known.refusals or (_GUARDED if method == "GET" else _WRITES)
     operation["responses"] = {
         known.status: {"description": "Done.", "content": {known.kind: {}}},
-        "default": _ERROR,
+        **{status: {"description": text} for status, text in known.also.items()},
+        **{status: {"description": _REFUSALS[status], "content": _ERROR} for status in sorted(refusals)},
     }
     return operation
