@@ -160,6 +160,8 @@ class Interface:
     """JSON Schema that the query, as an object, has to meet."""
     body_schema: str = ""
     """JSON Schema that a body has to meet, parsed as JSON."""
+    params: str = ""
+    """Object: a JSON Schema of path parameters, by name; told only, for they reach the handler as text."""
 
 
 @record()

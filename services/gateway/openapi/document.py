@@ -109,7 +109,7 @@ class _Builder:
             "summary": callee.version.interface.summary or f"{_named(callee)} ({callee.function.runtime})",
             "tags": [TAG],
         }
-        parameters = [*template.parameters(), *described.parameters]
+        parameters = [*template.parameters(described.params), *described.parameters]
         if parameters:
             operation["parameters"] = parameters
         if method in _WITH_BODY:

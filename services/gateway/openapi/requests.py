@@ -43,6 +43,8 @@ class Described(NamedTuple):
     body: dict[str, Any]
     components: dict[str, Any]
     """Schemas that the two refer to, by name."""
+    params: dict[str, dict[str, Any]]
+    """What the handler says its path parameters are."""
 
 
 def describe(interface: Interface, *, name: str) -> Described:
@@ -62,6 +64,7 @@ def describe(interface: Interface, *, name: str) -> Described:
         parameters=_query(interface, query, f"{_COMPONENTS}{name}.query"),
         body=_body(interface, f"{_COMPONENTS}{name}.body" if body else ""),
         components=components,
+        params={name: each for name, each in _object(interface.params).items() if isinstance(each, dict)},
     )
 
 

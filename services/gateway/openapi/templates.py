@@ -1,6 +1,7 @@
 """Route patterns as OpenAPI writes them: `/users/:id` is `/users/{id}`, and nothing else in a path has a meaning. Pure."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ _PLAIN = "!$&'()*+,;=@"
 
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
+_TEXT: dict[str, Any] = {"type": "string"}
 
 
 class Template(NamedTuple):
@@ -33,15 +35,20 @@ class Template(NamedTuple):
         many = frozenset(new for new, old in zip(names, self.names, strict=True) if old in self.many)
         return self._replace(names=names, many=many)
 
-    def parameters(self) -> list[dict[str, Any]]:
-        """Return OpenAPI's parameters."""
-        return [self._parameter(name, own) for name, own in zip(self.names, self.own_names, strict=True)]
+    def parameters(self, types: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return OpenAPI's parameters.
 
-    def _parameter(self, name: str, own: str) -> dict[str, Any]:
+        Args:
+            types: schemas of those that the handler says something of, by the names that it knows them by.
+        """
+        return [self._parameter(name, own, types) for name, own in zip(self.names, self.own_names, strict=True)]
+
+    def _parameter(self, name: str, own: str, types: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         said = ["One or more path segments, with `/` between them."] if name in self.many else []
         if name != own:
             said.append(f"The handler knows it as `{own}`.")
-        parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        schema = _TEXT if name in self.many else types.get(own, _TEXT)
+        parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
         return parameter | ({"description": " ".join(said)} if said else {})
 
 

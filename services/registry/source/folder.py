@@ -328,7 +328,7 @@ class FolderSource:
         except OSError as error:
             error.filename = path
             raise
-        return _Seen(hashlib.sha256(data).hexdigest(), interfaces.parse_hints(data))
+        return _Seen(hashlib.sha256(data).hexdigest(), interfaces.parse_hints(data, python=path.endswith(".py")))
 
     def _read(self, path: str) -> bytes:
         most = max(tree.MAX_BUNDLE_BYTES, self._options.max_asset_bytes)

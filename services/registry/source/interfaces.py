@@ -1,17 +1,18 @@
-"""What a version tells its callers: the fields of `invoke` that document it, and the hints in its entry file. Pure.
+"""What a version tells its callers: the fields of `invoke` that document it, and the hints and types in its entry file. Pure.
 
 A hint is a line of comment among the first lines of a file: `# @summary Greets people`, `// @query {"name": "Ada"}`. What the
 config says goes before what the code hints at.
 """
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import orjson
 
 from libs import nesting, schemas
 from libs.messages import catalog
+from services.registry.source import annotations
 from services.registry.source.patterns import METHODS
 from services.registry.source.reading import Reader
 
@@ -53,8 +54,19 @@ def parse_interface(invoke: Reader) -> catalog.Interface:
     )
 
 
-def parse_hints(data: bytes) -> catalog.Interface:
-    """Return what a source file tells of itself; hints that cannot be read are none. Never raises."""
+def parse_hints(data: bytes, *, python: bool = False) -> catalog.Interface:
+    """Return what a source file tells of itself; hints that cannot be read are none. Never raises.
+
+    Args:
+        data: the file.
+        python: whether it is Python, whose annotations tell something as well.
+    """
+    hints = _parse_comments(data)
+    typed = annotations.parameters(data) if python else {}
+    return replace(hints, params=orjson.dumps(typed).decode()) if typed else hints
+
+
+def _parse_comments(data: bytes) -> catalog.Interface:
     head = data[:_HEAD_BYTES]
     if b"@" not in head:
         return _NOTHING

@@ -84,6 +84,14 @@ def test_path_parameters_are_written_in_braces() -> None:
     assert "more path segments" in rest["description"]
 
 
+def test_path_parameters_have_the_types_that_the_handler_gives() -> None:
+    types = '{"name":{"type":"integer"},"rest":{"type":"integer"},"other":{"type":"number"}}'
+    made = document_of(told(function_entry("f", "/hello-demo/:name", "/files/:rest*"), params=types))
+    (name,) = made["paths"]["/hello-demo/{name}"]["get"]["parameters"]
+    (rest,) = made["paths"]["/files/{rest}"]["get"]["parameters"]
+    assert (name["schema"], rest["schema"]) == ({"type": "integer"}, {"type": "string"})
+
+
 def test_query_parameters_are_those_of_the_example() -> None:
     made = document_of(told(function_entry("f"), query='{"name":"Ada","times":2,"loud":true,"x":1.5,"tags":["a"],"none":null}'))
     parameters = made["paths"]["/f"]["get"]["parameters"]
