@@ -39,6 +39,38 @@ def handler(event):
             pass
 """
 
+_RAISES_ONCE = f"""{_CONNECT}
+
+def handler(event):
+    connect(event).close()
+    raise RuntimeError("after it was done")
+"""
+
+_RAISES_ONCE_JS = """
+const net = require('net');
+exports.handler = (event) => new Promise((_, reject) => {
+  const made = net.connect(Number(event.query.port), '127.0.0.1', () => {
+    made.end(event.id, () => reject(new Error('after it was done')));
+  });
+});
+"""
+
+_HANGS_JS = """
+const net = require('net');
+exports.handler = (event) => event.query.port ? new Promise(() => {
+  net.connect(Number(event.query.port), '127.0.0.1').write(event.id);
+}) : 'warm';
+"""
+
+_BLOCKS = """
+exports.handler = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+"""
+
+_PIECES = """
+def handler(event):
+    return {"headers": {"content-type": "text/event-stream"}, "body": (f"data: {n}\\n\\n" for n in range(3))}
+"""
+
 _FORKS = f"""
 import os
 import subprocess
@@ -228,6 +260,15 @@ FUNCTIONS: dict[str, str] = {
     "python/queueing/fn.config.json": (
         '{"timeout_ms": 60000, "worker_pool": {"max_workers": 1, "max_queue": 1, "overflow_status": 503}}'
     ),
+    "python/raises-once/handler.py": _RAISES_ONCE,
+    "python/raises-once/fn.config.json": '{"timeout_ms": 20000}',
+    "node/raises-once-js/handler.js": _RAISES_ONCE_JS,
+    "node/raises-once-js/fn.config.json": '{"timeout_ms": 20000}',
+    "node/hangs-js/handler.js": _HANGS_JS,
+    "node/blocks/handler.js": _BLOCKS,
+    "node/blocks/fn.config.json": '{"timeout_ms": 60000}',
+    "python/pieces/handler.py": _PIECES,
+    "python/pieces/fn.config.json": '{"timeout_ms": 20000}',
     "python/stubborn/handler.py": _STUBBORN,
     "python/stubborn/fn.config.json": '{"timeout_ms": 1500}',
     "python/patient/handler.py": _STUBBORN,

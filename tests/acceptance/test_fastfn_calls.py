@@ -301,3 +301,17 @@ async def test_call_that_has_to_wait_says_so_and_one_too_many_is_503_where_that_
     assert (first.result().status_code, second.result().status_code) == (200, 200)
     assert "x-fastfn-queued" not in first.result().headers
     assert second.result().headers["x-fastfn-queued"] == "true"
+
+
+async def test_document_has_the_routes_and_the_types_that_handlers_give(fastfn: httpx.AsyncClient) -> None:
+    document = (await fastfn.get("/openapi.json")).json()
+
+    assert (document["openapi"], document["info"]) == ("3.1.0", {"title": "fastfn API", "version": "1.0.0"})
+    assert not [path for path in document["paths"] if ":" in path or path.startswith("/_fn")]
+    assert "/twin" not in document["paths"]  # nobody answers there
+    order = document["paths"]["/typed/orders/{id}"]["get"]
+    assert (order["operationId"], order["summary"]) == ("get_python_typed_get_orders__id__py_default", "One order")
+    assert order["parameters"] == [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}]
+    methods = {path: set(item) for path, item in document["paths"].items()}
+    assert (methods["/users/{id}"], methods["/whole"]) == ({"get"}, {"get", "post", "put", "patch", "delete"})
+    assert {"200", "404", "405", "413", "429", "502", "503", "504"} <= order["responses"].keys()
