@@ -103,6 +103,14 @@ def cancel(job_id: str, *, at: Address, json: bool) -> int:
     return 0
 
 
+def retry(job_id: str, *, at: Address, json: bool) -> int:
+    """Have a job tried anew that was given up."""
+    with GatewayClient(at) as gateway:
+        job = gateway.ask("POST", f"/_fn/jobs/{job_id}/retry")
+    _show(job, json=json)
+    return 0
+
+
 def show_result(gateway: GatewayClient, job_id: str, *, json: bool) -> int:
     """Fetch and show a result."""
     found = gateway.ask("GET", f"/_fn/jobs/{job_id}/result")

@@ -28,7 +28,7 @@ _DEAD_LETTERS: Sequence[Column] = (
 _SCHEDULES: Sequence[Column] = (
     ("function", lambda row: f"{row.get('name', '')}{_at(row)}"),
     ("runtime", field("runtime")),
-    ("schedule", lambda row: _when(row.get("schedule") or {})),
+    ("schedule", lambda row: when(row.get("schedule") or {})),
     ("next", lambda row: moment("next")(_state(row))),
     ("last", lambda row: moment("last")(_state(row))),
     ("status", lambda row: field("last_status")(_state(row))),
@@ -111,7 +111,8 @@ def _state(row: Row) -> Row:
     return row.get("state") or {}
 
 
-def _when(schedule: Mapping[str, Any]) -> str:
+def when(schedule: Mapping[str, Any]) -> str:
+    """Return when a schedule fires, in words."""
     zone = schedule.get("timezone") or schedule.get("tz") or ""
     if schedule.get("cron"):
         return f"{schedule['cron']} {zone}".strip()

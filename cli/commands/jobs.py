@@ -110,6 +110,23 @@ def jobs_cancel(job_id: JobId, *, at: Address, json: Json = False) -> None:
     raise typer.Exit(jobs.cancel(job_id, at=at, json=json))
 
 
+@app.command("retry")
+@remote
+def jobs_retry(job_id: JobId, *, at: Address, json: Json = False) -> None:
+    """Try a job anew that was given up.
+
+    It has as many attempts as it had at first. Its dead letter goes; another one comes if it fails again.
+
+    \b
+    Examples:
+      fnbus jobs dead-letters
+      fnbus jobs retry job-1760000000000-1-123456
+    """
+    from cli import jobs
+
+    raise typer.Exit(jobs.retry(job_id, at=at, json=json))
+
+
 @app.command("list")
 @remote
 def jobs_list(

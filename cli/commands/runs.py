@@ -77,24 +77,43 @@ def docs(*, at: Address, print_only: Annotated[bool, typer.Option("--print", hel
 
 @app.command()
 @remote
-def schedules(*, at: Address, json: Json = False) -> None:
-    """List the schedules, when each fires next, how it went last.
+def schedules(
+    what: Annotated[str, typer.Argument(help="list, show or run; list when it is left out.", metavar="WHAT")] = "list",
+    name: Annotated[str, typer.Argument(help="After show and run: the function.", autocompletion=function_names)] = "",
+    *,
+    at: Address,
+    label: Annotated[str, typer.Option("--version", help="Of this version, as in v2.", metavar="LABEL")] = "",
+    json: Json = False,
+) -> None:
+    """List the schedules, show one, or run one now.
+
+    The list says when each fires next and how it went last. To run one hands in a job with the schedule's request, and changes
+    nothing of when it fires.
 
     \b
     Examples:
       fnbus schedules
-      fnbus schedules --json
+      fnbus schedules show tick
+      fnbus schedules run tick --json
     """
     from cli import listings
+    from cli import schedules as some
 
-    raise typer.Exit(listings.schedules(at=at, json=json))
+    if what not in ("list", "show", "run") or bool(name) == (what == "list"):
+        raise CommandError("write `fnbus schedules`, `fnbus schedules show NAME` or `fnbus schedules run NAME`")
+    if what == "list":
+        raise typer.Exit(listings.schedules(at=at, json=json))
+    work = some.show if what == "show" else some.run
+    raise typer.Exit(work(name, at=at, version=label, json=json))
 
 
 @app.command()
 @remote
 def executions(
-    name: Annotated[str, typer.Argument(help="Only of this function; or the word show.", metavar="NAME")] = "",
-    execution: Annotated[str, typer.Argument(help="After show: which one, all of it.", metavar="ID")] = "",
+    name: Annotated[str, typer.Argument(help="Only of this function; or the word list or show.", metavar="NAME")] = "",
+    execution: Annotated[
+        str, typer.Argument(help="After show: which one, all of it; after list: the function.", metavar="ID")
+    ] = "",
     *,
     at: Address,
     function: Annotated[str, typer.Option("--function", "-f", help="The same as NAME.", metavar="NAME")] = "",
@@ -116,6 +135,8 @@ def executions(
     from cli import executions as one
     from cli import listings
 
+    if name == "list":
+        name, execution = execution, ""
     if execution and name != "show":
         raise CommandError(f"executions {name} {execution}: write `fnbus executions show {execution}`")
     if execution:

@@ -92,6 +92,13 @@ class JobCancel:
 
 
 @record()
+class JobRetry:
+    """Ask to have a job that was given up tried anew; answered by its `JobView`, or a conflict when it was not given up."""
+
+    id: str
+
+
+@record()
 class JobList:
     """Ask for the newest jobs; answered by `JobViews`."""
 

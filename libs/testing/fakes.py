@@ -93,6 +93,7 @@ class FakeScheduler:
         await self._server.serve("get", jobs.JobGet, self._get)
         await self._server.serve("list", jobs.JobList, self._list)
         await self._server.serve("cancel", jobs.JobCancel, self._cancel)
+        await self._server.serve("retry", jobs.JobRetry, self._retry)
         await self._server.serve("result", jobs.JobResultGet, self._result)
         await self._server.serve("schedules", jobs.ScheduleList, self._schedules)
         await self._server.serve("dead-letters", jobs.DeadLetterList, self._dead_letters)
@@ -124,6 +125,13 @@ class FakeScheduler:
 
     async def _list(self, request: jobs.JobList, _: str) -> jobs.JobViews:
         return jobs.JobViews(jobs=tuple(list(self.jobs.values())[::-1][: request.limit]))
+
+    async def _retry(self, request: jobs.JobRetry, _: str) -> jobs.JobView:
+        view = await self._get(jobs.JobGet(id=request.id), "")
+        if view.state is not jobs.JobState.FAILED:
+            raise errors.ConflictError(f"job is {view.state.value}")
+        self.jobs[view.id] = replace(view, state=jobs.JobState.QUEUED)
+        return self.jobs[view.id]
 
     async def _cancel(self, request: jobs.JobCancel, _: str) -> jobs.JobView:
         view = await self._get(jobs.JobGet(id=request.id), "")

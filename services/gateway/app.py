@@ -74,6 +74,7 @@ def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Gu
             "/_fn/jobs": {"POST": jobs.submit(plane), "GET": jobs.listing(plane)},
             "/_fn/jobs/{id}": {"GET": jobs.one(plane), "DELETE": jobs.cancel(plane)},
             "/_fn/jobs/{id}/result": {"GET": jobs.result(plane)},
+            "/_fn/jobs/{id}/retry": {"POST": jobs.retry(plane)},
         }
     endpoints |= {
         "/_fn/health": {"GET": health.health(plane)},

@@ -206,6 +206,26 @@ class Dispatch:
         await self._bus.publish(subjects.CANCEL_JOB, codec.encode(CancelJob(job_id=job_id)))
         return job
 
+    async def retry(self, job_id: str) -> Job:
+        """Queue a job that was given up once more; its dead letter goes. Of two who ask at once one is told of a conflict.
+
+        Raises:
+            errors.NotFoundError: there is none, or its function is gone.
+            errors.ConflictError: it was not given up.
+        """
+        found = await self._store.get(job_id)
+        if found is None:
+            raise errors.NotFoundError("job not found")
+        if await self._catalogue.wait_for(found.job.request, within=_CATALOGUE_WAIT_SECONDS) is None:
+            raise errors.NotFoundError("unknown function or version")
+        trace = tracing.start().header()
+        job = await self._store.update(job_id, lambda each: jobs.revive(each, now=self._clock.now(), trace=trace))
+        if job is None:
+            raise errors.NotFoundError("job not found")
+        await self._store.drop_letter(job.id, attempt=job.attempt)
+        await self._publish_soon(job)
+        return job
+
     async def _record(self, outcome: Outcome, found: StoredJob | None) -> bool:
         now = self._clock.now()
         reference = outcome.body_ref

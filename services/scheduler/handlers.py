@@ -16,6 +16,7 @@ from libs.messages.jobs import (
     JobList,
     JobResult,
     JobResultGet,
+    JobRetry,
     JobView,
     JobViews,
     OutcomesRecorded,
@@ -53,6 +54,7 @@ class Handlers:
         await server.serve("list", JobList, self.list)
         await server.serve("result", JobResultGet, self.result)
         await server.serve("cancel", JobCancel, self.cancel)
+        await server.serve("retry", JobRetry, self.retry)
         await server.serve("claim", ClaimJobs, self.claim)
         await server.serve("outcome", RecordOutcomes, self.outcome)
         await server.serve("schedules", ScheduleList, self.schedules)
@@ -91,6 +93,10 @@ class Handlers:
             body_ref=reference,
             latency_ms=job.latency_us / 1000,
         )
+
+    async def retry(self, request: JobRetry, _traceparent: str) -> JobView:
+        """Queue a job that was given up once more."""
+        return jobs.view(await self._dispatch.retry(request.id))
 
     async def cancel(self, request: JobCancel, _traceparent: str) -> JobView:
         """Cancel a job that has not ended."""

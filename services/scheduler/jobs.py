@@ -2,6 +2,7 @@
 
     queued -> running -> done | failed | canceled
        ^---------'  (retry, or a rejection for want of capacity)
+       ^------------------------'  (by hand, with as many attempts as it had)
 
 Every function takes the job as it stands and returns it as it should stand, or None when the event does not concern it any
 more (a duplicate, a late outcome). Writing the result with compare-and-set on the revision is what makes an outcome count once.
@@ -53,6 +54,8 @@ class Job:
     attempt: int = 0
     """Attempts begun."""
     max_attempts: int = 1
+    spent: int = 0
+    """Attempts begun before somebody had it tried anew."""
     retry: Retry
     runs: int = 0
     """Times an executor was told to run it."""
@@ -176,7 +179,7 @@ def finish(job: Job, outcome: Outcome, *, now: datetime, keep: timedelta, chance
     reason = _reason(outcome)
     if job.attempt >= job.max_attempts:
         return _ended(job, outcome, now=now, keep=keep, failure=reason)
-    pause = retry_delay(job.retry, job.attempt, chance)
+    pause = retry_delay(job.retry, job.attempt - job.spent, chance)
     pause = max(pause, min(_retry_after(outcome.head), MAX_RETRY_DELAY_SECONDS))
     job = replace(
         job,
@@ -206,6 +209,41 @@ def cancel(job: Job, *, now: datetime, keep: timedelta, reason: str = "") -> Job
         due_at=FOREVER,
         expires_at=now + keep,
         last_error=reason,
+    )
+
+
+def revive(job: Job, *, now: datetime, trace: str) -> Job:
+    """Return a job that was given up as queued, with as many further attempts as it had at first.
+
+    Attempts are counted on, so that nothing of a former one can be taken for one of these.
+
+    Args:
+        job: as it stands.
+        now: the time.
+        trace: `traceparent` for its next attempt.
+
+    Raises:
+        errors.ConflictError: it was not given up, or has been revived already.
+    """
+    if job.state is not JobState.FAILED:
+        raise errors.ConflictError(f"job is {job.state.value}")
+    now = stored(now)
+    return replace(
+        job,
+        state=JobState.QUEUED,
+        updated_at=now,
+        due_at=now + PUBLISH_GRACE,
+        expires_at=FOREVER,
+        spent=job.attempt,
+        max_attempts=job.attempt + job.max_attempts - job.spent,
+        rejections=0,
+        claimed_at=None,
+        executor="",
+        result_status=0,
+        result_head=b"",
+        result_body=b"",
+        result_ref="",
+        attempt_trace=trace,
     )
 
 

@@ -111,7 +111,7 @@ class JobStore:
             await self._store.insert_many(RESULTS, [result])
         await self.save(job, revision=revision)
         if letter is not None:
-            await self.add_letter(letter, expires_at=job.expires_at, id=f"{job.id}@{job.attempt}")
+            await self.add_letter(letter, expires_at=job.expires_at, id=_letter_id(job.id, job.attempt))
 
     async def update(self, job_id: str, change: Callable[[Job], Job | None]) -> Job | None:
         """Read a job, change it, write it; again when somebody else was first.
@@ -165,6 +165,10 @@ class JobStore:
         document = _without_version(codec.to_document(letter)) | {"_id": id, "expires_at": expires_at}
         await self._store.insert_many(DEAD_LETTERS, [document])
 
+    async def drop_letter(self, job_id: str, *, attempt: int) -> None:
+        """Remove the dead letter of a job that was given up after that attempt."""
+        await self._store.delete(DEAD_LETTERS, _letter_id(job_id, attempt))
+
     async def letters(self, *, limit: int) -> tuple[DeadLetter, ...]:
         """Return the newest dead letters."""
         documents = await self._store.find(DEAD_LETTERS, sort="at", descending=True, limit=limit)
@@ -201,6 +205,10 @@ class JobStore:
         self._written[job.id] = StoredJob(job, revision)
         if len(self._written) > _REMEMBERED_JOBS:
             self._written.popitem(last=False)
+
+
+def _letter_id(job_id: str, attempt: int) -> str:
+    return f"{job_id}@{attempt}"
 
 
 def _document(job: Job) -> port.Document:

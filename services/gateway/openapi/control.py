@@ -144,6 +144,7 @@ KNOWN: Mapping[tuple[str, str], Known] = {
     ("GET", "/_fn/jobs/{id}"): Known("One job"),
     ("DELETE", "/_fn/jobs/{id}"): Known("Cancel a job"),
     ("GET", "/_fn/jobs/{id}/result"): Known("A job's answer", also={"202": "It has not ended yet."}),
+    ("POST", "/_fn/jobs/{id}/retry"): Known("Have a job tried anew that was given up"),
     ("GET", "/_fn/function"): Known("One function", {**_FUNCTION, "include_code": {"enum": [0, 1]}}),
     ("POST", "/_fn/function"): Known("Make a function", _FUNCTION, _OBJECT, "201"),
     ("DELETE", "/_fn/function"): Known("Remove a function", _FUNCTION),

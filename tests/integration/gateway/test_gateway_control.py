@@ -101,6 +101,19 @@ async def test_job_is_canceled_once(client: httpx.AsyncClient) -> None:
     assert (second.status_code, second.json()["error"]) == (409, "job is not queued")
 
 
+@pytest.mark.usefixtures("functions")
+async def test_job_that_failed_is_retried_once(client: httpx.AsyncClient, scheduler: FakeScheduler) -> None:
+    await client.post("/_fn/jobs", json={"name": "hello"})
+    early = await client.post("/_fn/jobs/job-1/retry")
+    assert (early.status_code, early.json()["error"]) == (409, "job has not failed")
+    scheduler.jobs["job-1"] = replace(scheduler.jobs["job-1"], state=jobs.JobState.FAILED)
+    first, second = await client.post("/_fn/jobs/job-1/retry"), await client.post("/_fn/jobs/job-1/retry")
+    assert (first.status_code, first.json()["status"]) == (200, "queued")
+    assert (second.status_code, second.json()["error"]) == (409, "job has not failed")
+    unknown = await client.post("/_fn/jobs/none/retry")
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "job not found")
+
+
 @pytest.mark.usefixtures("functions", "scheduler")
 @pytest.mark.parametrize("path", ["/_fn/jobs/none", "/_fn/jobs/none/result", "/_fn/jobs/{id}", "/_fn/jobs/{id}/result"])
 async def test_unknown_job_is_not_found(client: httpx.AsyncClient, path: str) -> None:

@@ -24,6 +24,7 @@ from libs.messages.jobs import (
     JobGet,
     JobResult,
     JobResultGet,
+    JobRetry,
     JobState,
     JobView,
     Outcome,
@@ -86,6 +87,53 @@ async def test_job_is_tried_again_and_dead_lettered_when_attempts_are_used_up(pl
     letters = await ask(platform, "dead-letters", DeadLetterList(), DeadLetters)
     assert [letter.job_id for letter in letters.letters] == [view.id]
     assert "boom" in letters.letters[0].reason
+
+
+async def test_job_that_was_given_up_is_tried_anew_once_when_two_ask_at_once(platform: Platform) -> None:
+    await platform.scheduler()
+    await platform.scheduler()
+    broken = True
+
+    def fail(event: JobEvent) -> Outcome:
+        return replace(ok(event), status=500, body=b'{"error":"boom"}') if broken else ok(event)
+
+    executor = await platform.executor(fail)
+    view = await ask(platform, "submit", submission(max_attempts=2), JobView)
+    assert (await ended(platform, view.id)).state is JobState.FAILED
+    broken = False
+    answers = await asyncio.gather(
+        *(ask(platform, "retry", JobRetry(id=view.id), JobView) for _ in range(10)), return_exceptions=True
+    )
+    queued = [each for each in answers if isinstance(each, JobView)]
+    assert [(each.state, each.attempt, each.max_attempts, each.result_status) for each in queued] == [
+        (JobState.QUEUED, 2, 4, 0)
+    ]
+    assert all(isinstance(each, errors.ConflictError) for each in answers if not isinstance(each, JobView))
+    assert (await ended(platform, view.id)).state is JobState.DONE
+    assert [event.attempt for event in executor.runs] == [1, 2, 3]
+    assert (await ask(platform, "dead-letters", DeadLetterList(), DeadLetters)).letters == ()
+    with pytest.raises(errors.ConflictError):
+        await ask(platform, "retry", JobRetry(id=view.id), JobView)
+    with pytest.raises(errors.NotFoundError):
+        await ask(platform, "retry", JobRetry(id="job-nobody"), JobView)
+
+
+async def test_job_that_fails_again_has_as_many_attempts_as_at_first(platform: Platform) -> None:
+    await platform.scheduler()
+
+    def fail(event: JobEvent) -> Outcome:
+        return replace(ok(event), status=500, body=b'{"error":"boom"}')
+
+    executor = await platform.executor(fail)
+    view = await ask(platform, "submit", submission(max_attempts=2), JobView)
+    for last in (2, 4, 6):
+        final = await ended(platform, view.id)
+        assert (final.state, final.attempt) == (JobState.FAILED, last)
+        letters = (await ask(platform, "dead-letters", DeadLetterList(), DeadLetters)).letters
+        assert [letter.reason for letter in letters] == [f"attempt {last} of {last}: boom"]
+        if last < 6:
+            await ask(platform, "retry", JobRetry(id=view.id), JobView)
+    assert [event.attempt for event in executor.runs] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_job_waits_without_losing_an_attempt_when_no_executor_has_room(platform: Platform) -> None:

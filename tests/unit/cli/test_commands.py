@@ -266,6 +266,79 @@ def test_cancel_says_what_the_gateway_says(
     assert capfd.readouterr().err.strip() == "fnbus: job is not queued"
 
 
+def test_retry_shows_the_job_that_waits_again(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("POST /_fn/jobs/job-1/retry", (200, JOB))
+    assert run(monkeypatch, "jobs", "retry", "job-1", "--url", gateway.url) == 0
+    assert "queued" in capfd.readouterr().out
+
+
+SCHEDULES = {
+    "schedules": [
+        {
+            "name": "get.tick.py",
+            "runtime": "python",
+            "schedule": {
+                "cron": "0 9 * * *",
+                "timezone": "UTC",
+                "method": "POST",
+                "query": {"a": "1"},
+                "headers": {},
+                "body": "x",
+                "retry": {"max_attempts": 3},
+            },
+            "state": {"next": 1_760_000_000, "last_error": "boom"},
+        },
+        {"name": "other", "runtime": "node", "schedule": {"every_seconds": 5}, "state": {}},
+        {"name": "other", "version": "v2", "runtime": "node", "schedule": {"every_seconds": 9}, "state": {}},
+    ]
+}
+TICK_ROUTE = {"mapped_routes": {"/tick": [{"fn_name": "get.tick.py", "runtime": "python", "methods": ["GET"]}]}}
+
+
+def test_schedule_is_shown_with_its_request(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /_fn/schedules", (200, SCHEDULES))
+    gateway.on("GET /_fn/catalog", (200, TICK_ROUTE))
+    assert run(monkeypatch, "schedules", "show", "tick", "--url", gateway.url) == 0
+    told = capfd.readouterr().out
+    for part in ("get.tick.py@default (python)", "0 9 * * * UTC", "POST", '{"a": "1"}', "boom"):
+        assert part in told
+    assert "other" not in told
+    assert run(monkeypatch, "schedules", "show", "nobody", "--url", gateway.url) == 1
+    assert "nobody has no schedule" in capfd.readouterr().err
+
+
+def test_schedule_is_run_as_a_job_with_its_request(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET /_fn/schedules", (200, SCHEDULES))
+    gateway.on("GET /_fn/catalog", (200, TICK_ROUTE))
+    gateway.on("POST /_fn/jobs", (201, JOB))
+    assert run(monkeypatch, "schedules", "run", "tick", "--url", gateway.url) == 0
+    assert capfd.readouterr().out.strip() == "job-1"
+    assert json.loads(gateway.asked[-1][2]) == {
+        "name": "get.tick.py",
+        "runtime": "python",
+        "method": "POST",
+        "query": {"a": "1"},
+        "body": "x",
+        "max_attempts": 3,
+    }
+    assert run(monkeypatch, "schedules", "run", "other", "--url", gateway.url) == 1
+    assert "choose one with --version (default, v2)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["show"], ["run"], ["list", "tick"], ["tick"]])
+def test_schedules_says_how_it_is_written(
+    words: list[str], gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "schedules", *words, "--url", gateway.url) == 1
+    assert "fnbus schedules show NAME" in capfd.readouterr().err
+
+
 LISTINGS: dict[tuple[str, ...], tuple[str, dict[str, Any], str]] = {
     ("jobs", "list"): ("/_fn/jobs", {"jobs": [JOB]}, "job-1"),
     ("jobs", "dead-letters"): (
@@ -287,6 +360,12 @@ LISTINGS: dict[tuple[str, ...], tuple[str, dict[str, Any], str]] = {
         "* * * * *",
     ),
     ("executions",): (
+        "/_fn/executions",
+        {"executions": [{"id": "r1", "name": "hello", "started_at_ms": 1_760_000_000_000, "status": 200, "run_ms": 1.25}]},
+        "1.2",
+    ),
+    ("schedules", "list"): ("/_fn/schedules", {"schedules": SCHEDULES["schedules"][:1]}, "0 9 * * *"),
+    ("executions", "list"): (
         "/_fn/executions",
         {"executions": [{"id": "r1", "name": "hello", "started_at_ms": 1_760_000_000_000, "status": 200, "run_ms": 1.25}]},
         "1.2",

@@ -61,6 +61,26 @@ def test_job_survives_the_store_when_every_field_is_set() -> None:
     assert codec.from_document(Job, codec.to_document(job)) == job
 
 
+def test_revived_job_has_the_attempts_and_the_pauses_that_it_had_at_first() -> None:
+    job = running(queued(max_attempts=1, retry=Retry(base_delay_seconds=10, max_delay_seconds=1000, jitter=0)))
+    dead = must(finish(job, outcome(job, status=500, body=b"x" * 100_000))).job
+    assert dead.state is JobState.FAILED
+    again = jobs.revive(replace(dead, max_attempts=3), now=NOW, trace=TRACE)
+    assert (again.state, again.attempt, again.spent, again.max_attempts) == (JobState.QUEUED, 1, 1, 4)
+    assert (again.result_status, again.result_ref, again.expires_at) == (0, "", jobs.FOREVER)
+    assert again.last_error
+    assert jobs.message_id(again) == "job-1@2"
+    assert jobs.claim(again, Claim(job_id="job-1", attempt=1, sequence=7), executor="e1", now=NOW) is None
+    second = running(again, sequence=8)
+    assert must(finish(second, outcome(second, status=500))).job.next_run_at == NOW + timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("state", [each for each in JobState if each is not JobState.FAILED])
+def test_job_that_was_not_given_up_is_not_revived(state: JobState) -> None:
+    with pytest.raises(errors.ConflictError):
+        jobs.revive(replace(queued(), state=state), now=NOW, trace=TRACE)
+
+
 def test_claim_starts_the_first_attempt_when_the_job_is_queued() -> None:
     job = running(queued())
     assert (job.state, job.attempt, job.runs, job.executor) == (JobState.RUNNING, 1, 1, "e1")

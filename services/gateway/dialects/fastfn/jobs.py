@@ -19,6 +19,7 @@ from services.gateway.dialects.fastfn.shapes import Handler, error_response, jso
 from services.gateway.routing.index import DEFAULT_LABEL
 
 _SCHEDULER = "scheduler"
+_GONE = "unknown function or version"
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 200
 _JSON_OVERHEAD = 2
@@ -91,6 +92,23 @@ def cancel(plane: Plane) -> Handler:
             view = await _of_one(plane, "cancel", ask, jobs.JobView)
         except errors.ConflictError as error:
             raise Refusal(409, "job is not queued", detail=str(error)) from None
+        return json_response(meta(view))
+
+    return endpoint
+
+
+def retry(plane: Plane) -> Handler:
+    """Return the endpoint that has a job tried anew that was given up."""
+
+    async def endpoint(request: Request) -> Response:
+        ask = jobs.JobRetry(id=request.path_params["id"])
+        try:
+            view = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "retry"), ask, jobs.JobView)
+        except errors.NotFoundError as error:
+            gone = "job not found" if str(error) != _GONE else _GONE
+            raise Refusal(404, gone) from None
+        except errors.ConflictError as error:
+            raise Refusal(409, "job has not failed", detail=str(error)) from None
         return json_response(meta(view))
 
     return endpoint
