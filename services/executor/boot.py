@@ -15,7 +15,7 @@ import orjson
 from libs import errors
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.secrets import KeyRing
-from services.executor import runs, unbuilt
+from services.executor import results, unbuilt
 from services.executor.bundles import Bundles
 from services.executor.catalogue import Known
 from services.executor.frames import FrameType
@@ -134,7 +134,7 @@ class Boot:
         if frame.type == _ERROR:
             output = worker.take_output()
             await worker.kill()
-            raise StartError(runs.of_frame(frame, output, max_body=self._bounds.max_body_bytes))
+            raise StartError(results.of_frame(frame, output, max_body=self._bounds.max_body_bytes))
         self._spares.learn(kind, look, frame.head)
         return worker
 

@@ -15,7 +15,7 @@ from typing import cast
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.messages.executions import ExecutionKind, ExecutionRow
 from libs.telemetry.tracing import Tracing
-from services.executor import runs
+from services.executor import results, runs, telling
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
 from services.executor.deadlines import QUEUE_TIMEOUT, Deadlines
@@ -121,7 +121,7 @@ class Dispatch:
 
     def _cancel(self, run: Run) -> None:
         if self.pool.cancel(run, time.monotonic()):
-            self._finish(run, runs.of_verdict(_CANCELED))
+            self._finish(run, results.of_verdict(_CANCELED))
         else:
             self._deadlines.cancel(run, _CANCELED)
 
@@ -163,7 +163,7 @@ class Dispatch:
             log.warning("%d runs did not end in time: they are given up", self._open, extra={"action": "drain_incomplete"})
         for run in list(self._by_handle.values()):
             if self.pool.cancel(run, time.monotonic()):
-                self._finish(run, runs.of_verdict(_STOPPING))
+                self._finish(run, results.of_verdict(_STOPPING))
             elif run.slot is not None:
                 self._deadlines.condemn(run, _STOPPING)
             else:
@@ -212,7 +212,7 @@ class Dispatch:
 
     def refuse(self, call: Run, reason: Refusal) -> None:
         """Answer a run that is not run (for the pool)."""
-        self._finish(call, runs.of_verdict(_REFUSALS[reason]))
+        self._finish(call, results.of_verdict(_REFUSALS[reason]))
 
     # end of effects
 
@@ -227,10 +227,10 @@ class Dispatch:
         seconds = min(UNKNOWN_SECONDS, run.deadline - time.monotonic())
         known = await self._catalogue.wait_for(run.key, max(seconds, 0.0))
         if run.verdict is not None:
-            self._finish(run, runs.of_verdict(run.verdict))
+            self._finish(run, results.of_verdict(run.verdict))
         elif known is None:
             message = f"version {run.label} of {run.key.function} is not known here"
-            self._finish(run, runs.of_verdict(Verdict(code=FailureCode.UNKNOWN_VERSION, message=message)))
+            self._finish(run, results.of_verdict(Verdict(code=FailureCode.UNKNOWN_VERSION, message=message)))
         else:
             self._admit(run, known)
 
@@ -240,7 +240,7 @@ class Dispatch:
         except StartError as error:
             self._start_failed(slot, error.result)
         except asyncio.CancelledError:
-            self._start_failed(slot, runs.of_verdict(_STOPPING))
+            self._start_failed(slot, results.of_verdict(_STOPPING))
             raise
         else:
             self._workers[slot.number] = worker
@@ -302,11 +302,11 @@ class Dispatch:
             alone=frame.flags & PRINTED != 0 or account.crowded,
         )
         if run.verdict is not None:
-            result = runs.of_verdict(run.verdict, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)
+            result = results.of_verdict(run.verdict, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)
         elif run.result is not None:
             result = run.result._replace(output=output, cpu_us=cpu_us, peak_kib=peak_kib)
         else:
-            result = runs.of_last(run, frame, output, cpu_us=cpu_us, peak_kib=peak_kib)
+            result = results.of_last(run, frame, output, cpu_us=cpu_us, peak_kib=peak_kib)
         self._finish(run, result, now)
 
     def _goes_on(self, worker: Worker, run: Run, frame: Frame, now: float) -> None:
@@ -314,7 +314,7 @@ class Dispatch:
         if frame.type == _START:
             self._begin_stream(run, frame, now)
         elif frame.type != _CHUNK:
-            run.result = runs.of_last(run, frame, NO_OUTPUT)
+            run.result = results.of_last(run, frame, NO_OUTPUT)
             self._tell(run, run.result, runs.stages(run, now))
             run.flow = None
             run.deadline = now + BACKGROUND_SECONDS
@@ -327,7 +327,7 @@ class Dispatch:
             )
 
     def _begin_stream(self, run: Run, frame: Frame, now: float) -> None:
-        fault = runs.head_fault(frame)
+        fault = results.head_fault(frame)
         if fault:
             self._deadlines.condemn(run, Verdict(code=FailureCode.INVALID_RESPONSE, message=fault))
             return
@@ -358,7 +358,7 @@ class Dispatch:
             self._lost(run, worker, text, worker.take_output())
         for each in lost:
             verdict = each.verdict or Verdict(code=FailureCode.CRASH, message=f"the call before it ended its worker: {text}")
-            self._finish(each, runs.of_verdict(verdict))
+            self._finish(each, results.of_verdict(verdict))
 
     def _lost(self, run: Run, worker: Worker, text: str, output: Output) -> None:
         """Answer a run that its worker will not answer any more."""
@@ -367,14 +367,14 @@ class Dispatch:
             why = run.verdict.message if run.verdict is not None else text
             result = run.result._replace(output=output, error=f"what went on after the answer was cut short: {why}")
         elif run.verdict is not None:
-            result = runs.of_verdict(run.verdict, output)
+            result = results.of_verdict(run.verdict, output)
         elif worker.too_large:
-            result = runs.too_large(output, max_body=run.max_body)
+            result = results.too_large(output, max_body=run.max_body)
         else:
             code = (worker.broken and worker.broken[0]) or FailureCode.CRASH
-            result = runs.of_verdict(Verdict(code=code, message=text), output)
+            result = results.of_verdict(Verdict(code=code, message=text), output)
         if run.flow is not None and run.flow.relayed:
-            result = runs.broken_off(run.flow, result)
+            result = results.broken_off(run.flow, result)
         self._finish(run, result._replace(cpu_us=worker.account.used_us, peak_kib=worker.account.peak_kib))
 
     def _try_again(self, run: Run) -> bool:
@@ -394,8 +394,8 @@ class Dispatch:
             if result.output is not NO_OUTPUT and run.kind is not ExecutionKind.JOB:
                 known = self._catalogue.find(run.key)
                 if known is not None and known.version.policy.include_debug_headers:
-                    result = runs.with_output(result)
-            run.on_done(run, runs.reply(result, times, executor=self._executor, free=self.pool.free))
+                    result = results.with_output(result)
+            run.on_done(run, telling.reply(result, times, executor=self._executor, free=self.pool.free))
 
     def _finish(self, run: Run, result: Result, now: float = 0.0) -> None:
         """Tell everybody who has to know that a run has ended."""
@@ -412,6 +412,6 @@ class Dispatch:
         if run.result is None:
             self._tell(run, result, times)
         if result.kind is not ReplyKind.BUSY:
-            self._record(runs.execution(run, result, times, executor=self._executor))
+            self._record(telling.execution(run, result, times, executor=self._executor))
             if self._tracer.enabled:
-                runs.tell_spans(self._tracer, run, result, times)
+                telling.tell_spans(self._tracer, run, result, times)

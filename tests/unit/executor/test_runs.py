@@ -10,7 +10,7 @@ from libs.messages.executions import Execution, ExecutionKind, ExecutionRow
 from libs.messages.logs import STDERR, STDOUT, LogLine, log_lines
 from libs.telemetry import tracing
 from libs.telemetry.tracing import Tracing
-from services.executor import runs
+from services.executor import results, runs, telling
 from services.executor.catalogue import VersionKey
 from services.executor.frames import Frame, FrameType
 from services.executor.output import NO_OUTPUT, Output
@@ -52,7 +52,7 @@ def run(traceparent: str = PARENT) -> Run:
 
 def tell(made: Run, result: Result) -> dict[str, dict[str, Any]]:
     collector = Collector()
-    runs.tell_spans(collector, made, result, runs.stages(made, 100.25))
+    telling.tell_spans(collector, made, result, runs.stages(made, 100.25))
     return collector.spans
 
 
@@ -63,7 +63,7 @@ def test_stages_add_up_to_the_whole_time() -> None:
 
 def recorded(result: Result) -> Execution:
     made = run()
-    return runs.execution(made, result, runs.stages(made, 100.25), executor="e").execution()
+    return telling.execution(made, result, runs.stages(made, 100.25), executor="e").execution()
 
 
 def test_execution_says_what_came_of_a_run() -> None:
@@ -81,7 +81,7 @@ def test_execution_says_what_came_of_a_run() -> None:
 def test_execution_that_has_little_to_say_is_short_and_means_the_same() -> None:
     made = run()
     made.cold_seconds = 0.0
-    row = runs.execution(made, Result(status=200), runs.stages(made, 100.25), executor="e")
+    row = telling.execution(made, Result(status=200), runs.stages(made, 100.25), executor="e")
     assert row.execution() == ExecutionRow.of(row.execution()).execution()
     assert (row.execution().code, row.execution().stdout, row.execution().cold) == (FailureCode.NONE, "", False)
     assert len(row.packed) < len(ExecutionRow.of(row.execution()).packed)
@@ -119,7 +119,7 @@ def test_execution_names_no_class_when_the_handler_raised_nothing() -> None:
 def test_guest_may_say_that_its_memory_is_used_up_but_not_what_others_decide(said: str, expected: FailureCode) -> None:
     head = orjson.dumps({"code": said, "type": "Error", "message": "m", "stack": ""})
     frame = Frame(int(FrameType.ERROR), status=502, head=head, body=b"{}")
-    found = runs.of_frame(frame, NO_OUTPUT, max_body=100)
+    found = results.of_frame(frame, NO_OUTPUT, max_body=100)
     assert (found.code, found.status, found.body) == (expected, 502, b"{}")
 
 
@@ -150,12 +150,12 @@ def test_no_span_is_told_when_nobody_traces() -> None:
 def test_what_was_printed_is_among_the_headers_of_an_answer_when_it_is_asked_for() -> None:
     output = Output(stdout="one\r\ntwo\n", stderr="é" * 3000)
     for head, before in ((b"[]", []), (b'[["content-type","text/plain"]]', [["content-type", "text/plain"]])):
-        told = runs.with_output(Result(status=200, head=head, output=output))
+        told = results.with_output(Result(status=200, head=head, output=output))
         assert orjson.loads(told.head) == [*before, ["x-fn-stdout", "one two"], ["x-fn-stderr", "é" * 2048]]
 
 
 def test_what_was_printed_is_nowhere_when_there_is_no_list_of_headers() -> None:
     output = Output(stdout="one")
-    assert runs.with_output(Result(head=PROXY_HEAD, output=output)).head == PROXY_HEAD
+    assert results.with_output(Result(head=PROXY_HEAD, output=output)).head == PROXY_HEAD
     failed = Result(kind=ReplyKind.FAILURE, output=output)
-    assert runs.with_output(failed) == failed
+    assert results.with_output(failed) == failed
