@@ -41,7 +41,7 @@ class ExecutorSettings(ServiceSettings):
     ] = 32
     """Attempts of jobs held at the same time, for each runtime; 0: this executor runs no jobs."""
     spares: Annotated[int, Field(ge=0, le=64)] = 4
-    """Booted guests without code kept for each runtime and set of permissions in use; 0: none."""
+    """Booted guests without code, for each runtime and set of permissions in use; up to five times as many at rest; 0: none."""
     idle_seconds: Annotated[float, Field(gt=0)] = 300
     """How long a worker stays without a call, in seconds."""
     py_pool_idle_ttl_ms: Annotated[int, Field(ge=0, validation_alias=fastfn("py_pool_idle_ttl_ms"))] = 0
