@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from cli.aliasing import AliasOf
 from cli.errors import CommandError
 from cli.shipment import LARGEST_FILE, Item
 from libs.messages.trees import is_path
@@ -48,6 +49,10 @@ class About:
     """Names of the secrets that were left out."""
     not_exported: Sequence[str] = ()
     """Files that cannot be brought to a platform: by their name, or too large."""
+    aliases: Sequence[AliasOf] = ()
+    """Those that lead to labels."""
+    aliases_left_out: Sequence[str] = ()
+    """Those that lead to a former version, which is not in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,11 @@ def pack(items: Sequence[Item], about: About) -> bytes:
         "values_left_out": {path: list(keys) for path, keys in sorted(about.values.items())},
         "secrets_left_out": list(about.secrets),
         "not_exported": list(about.not_exported),
+        "aliases": [
+            {"runtime": each.runtime, "name": each.name, "alias": each.alias, "versions": dict(each.versions)}
+            for each in about.aliases
+        ],
+        "aliases_left_out": list(about.aliases_left_out),
         "files": [{"path": item.path, "size": len(item.data), "sha256": item.digest} for item in items],
     }
     into = io.BytesIO()
@@ -206,8 +216,26 @@ def _told(data: bytes) -> tuple[About, Mapping[str, tuple[int, str]]]:
         values={_safe(path): _texts(keys) for path, keys in values.items()},
         secrets=_texts(told.get("secrets_left_out")),
         not_exported=_texts(told.get("not_exported")),
+        aliases=tuple(map(_alias, _list(told.get("aliases")))),
+        aliases_left_out=_texts(told.get("aliases_left_out")),
     )
     return about, files
+
+
+def _alias(value: object) -> AliasOf:
+    """Return an alias that a manifest tells.
+
+    Raises:
+        CommandError: it is none.
+    """
+    told = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    versions = told.get("versions")
+    shares = cast("dict[str, object]", versions) if isinstance(versions, dict) else {}
+    weights = {_safe(label): weight for label, weight in shares.items() if type(weight) is int}
+    texts = [_safe(told.get(key)) for key in ("runtime", "name", "alias")]
+    if not all(texts) or not weights or len(weights) != len(shares):
+        raise CommandError(f"{_MANIFEST} names an alias without runtime, name, alias and weights")
+    return AliasOf(runtime=texts[0], name=texts[1], alias=texts[2], versions=weights)
 
 
 def _read(held: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

@@ -1,5 +1,7 @@
 """`fnbus export` and `fnbus import`: all files of a platform's functions into one file, and back the way a deploy goes.
 
+Packs that functions share are files, too; aliases come along as far as they lead to labels.
+
 Values never leave a platform: neither those of `fn.env.json` nor secrets are in the file. Their names are, so that an import
 can say what has to be set again.
 """
@@ -13,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cli import archive, deploy, output
+from cli import aliasing, archive, deploy, output
 from cli.archive import About
 from cli.client import Address, GatewayClient
 from cli.errors import CommandError, RefusedError
@@ -38,6 +40,7 @@ def export(file: Path, *, at: Address, force: bool, json: bool) -> int:
         wanted = {each["path"]: str(each["sha256"]) for each in there if archive.fits(each["path"], each["size"])}
         items = _read(gateway, wanted)
         secrets = _secrets(gateway)
+        aliases = _aliases(gateway)
     values = {each["path"]: list(each["keys"]) for each in there if each.get("keys")}
     odd = [each["path"] for each in there if _is_lost(each, wanted)]
     about = About(
@@ -47,15 +50,20 @@ def export(file: Path, *, at: Address, force: bool, json: bool) -> int:
         values=values,
         secrets=secrets,
         not_exported=odd,
+        aliases=aliases.kept,
+        aliases_left_out=aliases.former,
     )
     _write(file, archive.pack(items, about))
     size = sum(len(item.data) for item in items)
     if json:
         told = {"file": str(file), "files": len(items), "bytes": size, "namespace": about.namespace}
+        told |= {"aliases": [str(each) for each in aliases.kept], "aliases_left_out": list(aliases.former)}
         output.as_json(told | {"values_left_out": values, "secrets_left_out": secrets, "not_exported": odd})
     else:
         for path in odd:
             output.remark(f"{path} is not in it: its name or its size does not fit", fg="yellow")
+        for alias in aliases.former:
+            output.remark(f"the alias {alias} is not in it: it leads to a former version", fg="yellow")
         deploy.tell_unset(values, secrets, "values are not in it, and have to be set again after an import:")
         output.remark(f"exported {len(items)} files ({size:,} bytes) to {file}", fg="yellow" if odd else "green")
     return 1 if odd else 0
@@ -82,7 +90,7 @@ def import_(file: Path, how: deploy.Wanted, *, at: Address, json: bool) -> int:
             there = _secrets(gateway)
         secrets = [key for key in found.about.secrets if key not in there]
     needs = deploy.Needs(values=found.about.values, secrets=secrets)
-    return deploy.bring(found.items, how, at=at, json=json, needs=needs)
+    return deploy.bring(found.items, how, at=at, json=json, needs=needs, aliases=found.about.aliases)
 
 
 def _read(gateway: GatewayClient, wanted: Mapping[str, str]) -> list[Item]:
@@ -127,6 +135,15 @@ def _secrets(gateway: GatewayClient) -> list[str]:
     except RefusedError as refusal:
         output.remark(f"the names of secrets cannot be seen: {refusal}", fg="yellow")
         return []
+
+
+def _aliases(gateway: GatewayClient) -> aliasing.Found:
+    """Return all aliases, as far as they may be seen."""
+    try:
+        return aliasing.read(gateway)
+    except RefusedError as refusal:
+        output.remark(f"aliases cannot be seen: {refusal}", fg="yellow")
+        return aliasing.Found()
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli import output, shipment
+from cli import aliasing, output, shipment
+from cli.aliasing import AliasOf
 from cli.client import Address, GatewayClient
 from cli.errors import CommandError, RefusedError
+from cli.pauses import patiently
 from cli.progress import bar, progress
 from cli.shipment import Item, Plan
 
 _FILES = "/_fn/files"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 _LINES_SHOWN = 20
-_TOO_MANY = 429
 _UNKNOWN = 404
-_MOST_PATIENCE_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,15 @@ def run(wanted: Wanted, *, at: Address, json: bool) -> int:
     return bring(items, wanted, at=at, json=json)
 
 
-def bring(items: Sequence[Item], wanted: Wanted, *, at: Address, json: bool, needs: Needs | None = None) -> int:
+def bring(
+    items: Sequence[Item],
+    wanted: Wanted,
+    *,
+    at: Address,
+    json: bool,
+    needs: Needs | None = None,
+    aliases: Sequence[AliasOf] = (),
+) -> int:
     """Bring files to a platform; return 1 when something of it does not work.
 
     Args:
@@ -79,6 +87,7 @@ def bring(items: Sequence[Item], wanted: Wanted, *, at: Address, json: bool, nee
         at: the platform.
         json: whether what was done is told as JSON.
         needs: what does not come along, and is named where it is not there.
+        aliases: of the functions, to be set once these are there.
 
     Raises:
         CommandError: nothing could be brought.
@@ -91,13 +100,17 @@ def bring(items: Sequence[Item], wanted: Wanted, *, at: Address, json: bool, nee
         failed: list[tuple[str, str]] = []
         if not wanted.dry_run and wanted.wait_seconds > 0:
             failed = _built(gateway, outcome.functions, limit_seconds=wanted.wait_seconds)
+        led, not_led = aliasing.bring(gateway, aliases, dry_run=wanted.dry_run)
+        failed += not_led
     unset = needs.unset(there) if needs else None
     if json:
-        told = _told(wanted, plan, outcome, failed)
+        told = _told(wanted, plan, outcome, failed) | ({"aliases": led} if aliases else {})
         output.as_json(told | ({"values_to_set": unset.values, "secrets_to_set": list(unset.secrets)} if unset else {}))
     else:
         if unset:
             tell_unset(unset.values, unset.secrets, "values did not come along, and are not set here:")
+        for alias in led:
+            output.line(f"+ alias {alias}")
         _show(wanted, plan, outcome, failed, at=at, seconds=time.monotonic() - began)
     return 1 if failed or outcome.problems else 0
 
@@ -114,43 +127,33 @@ def tell_unset(values: Mapping[str, Sequence[str]], secrets: Sequence[str], text
 
 def _send(gateway: GatewayClient, plan: Plan, *, prune: bool, dry_run: bool) -> _Outcome:
     remove = list(plan.remove) if prune else []
-    groups: list[Sequence[Item]] = [*shipment.parcels(plan.send)]
-    if remove and not groups:
-        groups = [()]
     changed: list[str] = []
     removed: list[str] = []
     functions: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     problems: dict[str, Mapping[str, Any]] = {}
     with bar("deploying", total=len(plan.send) + len(remove)) as step:
-        for number, group in enumerate(groups):
-            last = number == len(groups) - 1
-            body = {"put": {item.path: item.told() for item in group}, "remove": remove if last else []}
+        for group, gone in shipment.changes(plan.send, remove):
+            body = {"put": {item.path: item.told() for item in group}, "remove": list(gone)}
             told = _put(gateway, body, dry_run=dry_run)
             changed += told.get("changed") or ()
             removed += told.get("removed") or ()
             for function in told.get("functions") or ():
                 functions[function["runtime"], function["name"], str(function.get("version") or "")] = function
             problems = {f"{each['path']}: {each['message']}": each for each in told.get("problems") or ()}
-            step(len(group) + len(body["remove"]))
+            step(len(group) + len(gone))
     return _Outcome(
         changed=tuple(changed), removed=tuple(removed), functions=tuple(functions.values()), problems=tuple(problems.values())
     )
 
 
 def _put(gateway: GatewayClient, body: Mapping[str, Any], *, dry_run: bool) -> dict[str, Any]:
-    """Send a group of files; who may not send so often waits as long as the gateway says."""
-    end = time.monotonic() + _MOST_PATIENCE_SECONDS
-    while True:
-        try:
-            return gateway.ask("PUT", _FILES, query={"dry_run": "1" if dry_run else ""}, body=body)
-        except RefusedError as refusal:
-            if refusal.status == _UNKNOWN:
-                raise CommandError(f"this platform takes no files: {refusal}") from None
-            if refusal.status != _TOO_MANY or time.monotonic() > end:
-                raise
-        with progress() as show:
-            show("the gateway asks for a pause: changes of one client are counted (the admin token is not)")
-            time.sleep(_LONGEST_PAUSE_SECONDS)
+    """Send a group of files."""
+    try:
+        return patiently(lambda: gateway.ask("PUT", _FILES, query={"dry_run": "1" if dry_run else ""}, body=body))
+    except RefusedError as refusal:
+        if refusal.status == _UNKNOWN:
+            raise CommandError(f"this platform takes no files: {refusal}") from None
+        raise
 
 
 def _built(gateway: GatewayClient, functions: Iterable[Mapping[str, Any]], *, limit_seconds: float) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cli.errors import CommandError
+from libs.messages.trees import MAX_TREE_FILES
 
 LARGEST_FILE = 2 * 1024 * 1024
 _LARGEST_PARCEL = 3 * 1024 * 1024
@@ -68,7 +69,8 @@ def gather(what: Path, *, name: str = "") -> tuple[Item, ...]:
         files = {name or what.name: what}
     elif what.is_dir():
         prefix = name.strip("/") or _own_prefix(what.resolve())
-        files = {str(PurePosixPath(prefix) / path): what / path for path in _listed(what)}
+        listed = [*_listed(what), *(() if prefix else _packs(what))]
+        files = {str(PurePosixPath(prefix) / path): what / path for path in listed}
     else:
         raise CommandError(f"there is no folder or file {what}")
     return tuple(_item(path, file) for path, file in sorted(files.items()) if PurePosixPath(path).name not in _NEVER)
@@ -94,18 +96,31 @@ def parcels(items: Sequence[Item]) -> list[list[Item]]:
     for item in items:
         by_folder.setdefault(_unit(item.path), []).append(item)
     found: list[list[Item]] = []
-    size = _LARGEST_PARCEL
+    size = 0
     for unit in by_folder.values():
         whole = sum(len(item.data) for item in unit)
-        if size + whole > _LARGEST_PARCEL:
+        if not found or size + whole > _LARGEST_PARCEL or len(found[-1]) + len(unit) > MAX_TREE_FILES:
             found.append([])
             size = 0
         for item in unit:
-            if size + len(item.data) > _LARGEST_PARCEL and found[-1]:
+            if found[-1] and (size + len(item.data) > _LARGEST_PARCEL or len(found[-1]) == MAX_TREE_FILES):
                 found.append([])
                 size = 0
             found[-1].append(item)
             size += len(item.data)
+    return found
+
+
+def changes(send: Sequence[Item], remove: Sequence[str]) -> list[tuple[list[Item], list[str]]]:
+    """Return what to send and to remove, for one request each; what goes, together with what may take its place."""
+    found: list[tuple[list[Item], list[str]]] = [(parcel, []) for parcel in parcels(send)]
+    left = list(remove)
+    if found:
+        last = found[-1][0]
+        room = MAX_TREE_FILES - len(last)
+        found[-1] = (last, left[:room])
+        left = left[room:]
+    found += [([], left[at : at + MAX_TREE_FILES]) for at in range(0, len(left), MAX_TREE_FILES)]
     return found
 
 
@@ -136,6 +151,13 @@ def _listed(folder: Path) -> list[str]:
     except errors.UnavailableError as error:
         raise CommandError(str(error)) from None
     return [file.path for file in found.files if "node_modules" not in file.path.split("/")]
+
+
+def _packs(folder: Path) -> list[str]:
+    """Return the files of the packs that lie in a functions folder."""
+    from services.registry.homes import packs
+
+    return [file.path for file in packs.scan(folder) if (folder / file.path).is_file()]
 
 
 def _item(path: str, file: Path) -> Item:

@@ -25,8 +25,8 @@ def export(
 ) -> None:
     """Write all functions to one file, as a backup.
 
-    Environment values and secrets are left out; what has to be set again is named. The exit code is 1 when a file could not be
-    put in.
+    With shared packs and aliases. Environment values and secrets are left out; what has to be set again is named. The exit code
+    is 1 when a file could not be put in.
 
     \b
     Examples:

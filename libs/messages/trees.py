@@ -11,6 +11,8 @@ MAX_FILE_BYTES = 2 * 1024 * 1024
 """Size of one file."""
 MAX_TREE_BYTES = 6 * 1024 * 1024
 """Size of all files of one change."""
+MAX_TREE_FILES = 500
+"""How many files one change may name: each is made durable by itself where they lie in a folder."""
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """Size of the files of one page, after which it takes no more."""
 
@@ -19,9 +21,18 @@ _PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]@+=,()]{1,500}")
 
 def is_path(path: str) -> bool:
     """Tell whether a file may be written there: it does not lead out of the functions, and discovery sees it."""
+    if _PACK.fullmatch(path):
+        return True
     parts = path.split("/")
     plain = _PATH.fullmatch(path) and all(parts) and not any(part != part.strip() or part.startswith(".") for part in parts)
     return bool(plain) and not path.endswith("~") and "__pycache__" not in parts and "node_modules" not in parts
+
+
+_PACK = re.compile(
+    r"\.fastfn/packs/[a-z]{1,20}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/"
+    r"(?:requirements(?:\.lock)?\.txt|package(?:-lock)?\.json|composer\.(?:json|lock)|deno\.(?:json|lock))"
+)
+"""What a pack that functions share consists of."""
 
 
 @record()

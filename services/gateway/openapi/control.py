@@ -163,7 +163,9 @@ KNOWN: Mapping[tuple[str, str], Known] = {
     ("GET", "/_fn/versions"): Known("The versions of a function that are kept", {**_NAMED, **_LIMIT}),
     ("POST", "/_fn/rollback"): Known("Go back to an earlier version", body=_ROLLBACK),
     ("DELETE", "/_fn/rollback"): Known("Take a rollback back", {**_NAMED, "version": _TEXT}),
-    ("GET", "/_fn/aliases"): Known("A function's aliases", _NAMED),
+    ("GET", "/_fn/aliases"): Known(
+        "A function's aliases, or without a name those of all functions", {"name": _TEXT, "runtime": _TEXT}
+    ),
     ("PUT", "/_fn/aliases"): Known("Add or change an alias", body=_ALIAS),
     ("DELETE", "/_fn/aliases"): Known("Remove an alias", {**_NAMED, "alias!": _TEXT}),
     ("GET", "/_fn/audit"): Known("Who changed what", {"function": _TEXT, **_LIMIT, "before": _TEXT}),

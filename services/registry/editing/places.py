@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from libs import errors, runtime_names
 from libs.messages.functions import FunctionRef, SourceFile
 from services.registry.homes.port import Change
-from services.registry.source import entries, tree
+from services.registry.source import entries, listing, tree
 from services.registry.source.config import MAX_NAME, NAME
 from services.registry.source.discover import IGNORED
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
@@ -116,9 +116,11 @@ def inner_path(place: Place, path: str) -> str:
     parts = path.split("/")
     if not _PATH.fullmatch(path) or not all(parts) or any(part != part.strip() or part.startswith(".") for part in parts):
         raise errors.PermanentError("invalid path")
-    if parts[-1] == "__pycache__" or path.endswith("~"):
-        raise errors.PermanentError("invalid path")
-    return tree.join(place.folder, path)
+    whole = tree.join(place.folder, path)
+    unseen = listing.blind_spot(whole)
+    if unseen:
+        raise errors.PermanentError(f"invalid path: {unseen}")
+    return whole
 
 
 def check_readable(path: str) -> None:

@@ -24,6 +24,7 @@ from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home
 from services.registry.source import tree
 from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.listing import blind_spot
 from services.registry.source.packs import is_of_pack
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,8 @@ class Trees:
             errors.TemporaryError: they cannot be reached.
         """
         snapshot = await self._now()
-        paths = sorted(path for path in self._source.files if not is_of_pack(path))
         found: list[TreeFile] = []
-        for path in paths:
+        for path in sorted(self._source.files):
             there = self._source.files[path]
             if there.digest and not _is_secret(path):
                 found.append(TreeFile(path=path, size=there.size, digest=there.digest))
@@ -86,7 +86,7 @@ class Trees:
             errors.TemporaryError: they cannot be reached.
         """
         await self._now()
-        there = (path for path in self._source.files if path > request.after and not is_of_pack(path))
+        there = (path for path in self._source.files if path > request.after)
         wanted = sorted(path for path in there if messages.is_path(path))
         found: list[messages.NewFile] = []
         size = 0
@@ -106,7 +106,12 @@ class Trees:
             errors.PermanentError: a path or a size does not fit; nothing was changed.
             errors.TemporaryError: files, store or bus cannot be reached; what was written is deployed later.
         """
-        for path in (*(file.path for file in request.put), *request.remove):
+        paths = (*(file.path for file in request.put), *request.remove)
+        if len(paths) > messages.MAX_TREE_FILES:
+            raise errors.PermanentError(
+                f"a change may name {messages.MAX_TREE_FILES} files, and not {len(paths)}: make several"
+            )
+        for path in paths:
             _check(path)
         if any(len(file.data) > messages.MAX_FILE_BYTES for file in request.put):
             raise errors.PermanentError(f"a file may have {messages.MAX_FILE_BYTES} bytes")
@@ -182,6 +187,9 @@ def _check(path: str) -> None:
     """
     if not messages.is_path(path):
         raise errors.PermanentError(f"invalid path: {path[:200]}")
+    unseen = "" if is_of_pack(path) else blind_spot(path)
+    if unseen:
+        raise errors.PermanentError(f"invalid path: {path[:200]}: {unseen}")
 
 
 def _functions(snapshot: Snapshot, touched: Collection[str]) -> Iterable[FunctionRef]:

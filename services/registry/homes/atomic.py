@@ -6,6 +6,7 @@ Every step goes by the descriptor of the folder that was opened before, so that 
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -16,6 +17,8 @@ from libs import errors
 
 _LINKS = frozenset({errno.ELOOP, errno.ENOTDIR})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HIDDEN = re.compile(r"\..+\.[0-9a-f]{12}\.fnbus-draft")
+_NEVER_WRITTEN = frozenset({"node_modules", "__pycache__"})
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -47,7 +50,7 @@ def write(root: Path, path: str, data: bytes) -> None:
     parent, _, name = path.rpartition("/")
     with _opened(root, parent, make=True) as folder, _told(path):
         mode = _mode(folder, name)
-        draft = f".{name}.{secrets.token_hex(6)}"
+        draft = _hidden(name)
         try:
             descriptor = os.open(draft, _NEW, 0o666, dir_fd=folder)
             with open(descriptor, "wb") as file:
@@ -89,7 +92,7 @@ def clear(root: Path, path: str, *, keep: Collection[str] = ()) -> None:
         if not keep:
             with _opened(root, parent) as folder, _opened(root, path), _told(path):
                 # Under a name that nobody looks at, it is gone at once, however long it takes to go.
-                grave = f".{name}.{secrets.token_hex(6)}"
+                grave = _hidden(name)
                 os.rename(name, grave, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
                 shutil.rmtree(grave, dir_fd=folder)
@@ -104,6 +107,28 @@ def clear(root: Path, path: str, *, keep: Collection[str] = ()) -> None:
                 else:
                     clear(root, inner, keep=[each for each in keep if each.startswith(f"{inner}/")])
             os.fsync(folder)
+
+
+def tidy(root: Path) -> int:
+    """Remove what writes that were broken off have left, and return how much it was. Nobody else may be writing meanwhile."""
+    removed = 0
+    for folder, folders, files, descriptor in os.fwalk(root, onerror=None, follow_symlinks=False):
+        for name in filter(_HIDDEN.fullmatch, files):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=descriptor)
+                removed += 1
+        for name in filter(_HIDDEN.fullmatch, folders):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(name, dir_fd=descriptor)
+                removed += 1
+        del folder
+        folders[:] = [name for name in folders if name == ".fastfn" or not (name.startswith(".") or name in _NEVER_WRITTEN)]
+    return removed
+
+
+def _hidden(name: str) -> str:
+    """Return a name beside another that nobody looks at."""
+    return f".{name}.{secrets.token_hex(6)}.fnbus-draft"
 
 
 @contextlib.contextmanager

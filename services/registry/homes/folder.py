@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -14,6 +15,8 @@ from services.registry.homes.port import FOLDER, Change
 from services.registry.source import listing, watching
 from services.registry.source.listing import MAX_SMALL, Listing
 from services.registry.source.packs import is_of_pack
+
+log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.02
@@ -28,10 +31,19 @@ class FolderHome:
         """Remember the folder, and how it is to be watched; nothing is read yet."""
         self._root = root
         self._pace = pace
+        self._is_tidy = False
         self.place = str(root.absolute())
 
     async def refresh(self) -> None:
-        """Do nothing: the folder is always as it is."""
+        """Remove, once, what a registry that was killed has left; the folder is always as it is."""
+        if self._is_tidy:
+            return
+        with contextlib.suppress(errors.TemporaryError):  # somebody is writing: there are drafts
+            async with self.exclusive(wait=False):
+                removed = await asyncio.to_thread(atomic.tidy, self._root)
+                self._is_tidy = True
+                if removed:
+                    log.info("removed %d drafts of changes that were broken off", removed, extra={"action": "drafts_removed"})
 
     def scan(self) -> Listing:
         """List all files, and what shared packs name."""

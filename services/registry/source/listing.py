@@ -62,6 +62,20 @@ class Listing:
     """Whether nobody has ever written anything there."""
 
 
+def blind_spot(path: str) -> str:
+    """Return why a file at that path would never be listed; empty when it would."""
+    *folders, name = path.split("/")
+    if any(part.startswith(".") for part in (*folders, name)):
+        return "names that begin with a dot are left out"
+    if "__pycache__" in (*folders, name):
+        return "__pycache__ is left out"
+    if any(part.endswith("~") for part in (*folders, name)):
+        return "names that end with ~ are left out"
+    if len(folders) >= MAX_DEPTH:
+        return f"it lies more than {MAX_DEPTH} folders deep"
+    return ""
+
+
 def scan(root: Path) -> Listing:
     """List a functions folder. Blocks: call it in a thread.
 

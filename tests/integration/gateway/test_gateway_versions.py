@@ -172,6 +172,7 @@ async def test_alias_splits_calls_by_weight_and_goes_again(functions: Functions)
     assert seen.keys() == {one, two}  # the odds of this going wrong by chance are 1 to 2^59
     assert await functions.digest() == two
     assert (await functions.ask("GET", "/_fn/aliases?name=hello"))["aliases"] == made["aliases"]
+    assert await functions.ask("GET", "/_fn/aliases") == {"functions": [made]}
 
     left = await functions.ask("DELETE", "/_fn/aliases?name=hello&alias=canary")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cli import archive
+from cli.aliasing import AliasOf
 from cli.archive import About
 from cli.errors import CommandError
 from cli.shipment import LARGEST_FILE, Item
@@ -22,6 +23,8 @@ ABOUT = About(
     values={"python/demo/fn.env.json": ("A", "B")},
     secrets=("KEY",),
     not_exported=("é.txt",),
+    aliases=(AliasOf(runtime="python", name="demo", alias="canary", versions={"default": 90, "v2": 10}),),
+    aliases_left_out=("demo@old",),
 )
 ITEMS = (
     Item(path="manifest.json", data=b"{}"),
@@ -246,3 +249,18 @@ def test_texts_of_a_manifest_cannot_speak_to_a_terminal() -> None:
     found = archive.unpack(made({"a.py": b""}, secrets_left_out=["\x1b[2J", 1], values_left_out={"\x07": ["\x1b]0;x"]}))
     assert found.about.secrets == ("?[2J",)
     assert found.about.values == {"?": ("?]0;x",)}
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [
+        "canary",
+        {"runtime": "python", "name": "demo", "alias": "canary"},
+        {"runtime": "python", "name": "demo", "alias": "canary", "versions": {}},
+        {"runtime": "python", "name": "demo", "alias": "canary", "versions": {"v2": "10"}},
+        {"runtime": "python", "name": "", "alias": "canary", "versions": {"v2": 10}},
+    ],
+)
+def test_archive_with_an_alias_that_is_none_is_refused(alias: object) -> None:
+    with pytest.raises(CommandError, match="alias without"):
+        archive.unpack(made({"a.py": b"x"}, aliases=[alias]))

@@ -17,6 +17,16 @@ LISTED: list[dict[str, Any]] = [
     {"path": "hello/node_modules/x.js", "size": 4, "sha256": "0"},
     {"path": "hello/x.png", "size": 2, "sha256": hashlib.sha256(PICTURE).hexdigest()},
 ]
+ALIASES = [
+    {
+        "runtime": "python",
+        "name": "hello",
+        "aliases": [
+            {"alias": "canary", "versions": [{"version": "default", "weight": 90}, {"version": "v2", "weight": 10}]},
+            {"alias": "old", "versions": [{"version": "0123456789ab", "weight": 1, "digest": "0123456789abcdef"}]},
+        ],
+    }
+]
 PAGES = (
     (200, {"files": [{"path": "hello/handler.py", "content": "code"}], "has_more": True}),
     (200, {"files": [{"path": "hello/x.png", "content_base64": "/wA="}], "has_more": False}),
@@ -27,6 +37,8 @@ PAGES = (
 def platform(gateway: FakeGateway) -> None:
     gateway.on("GET /_fn/files", (200, {"files": LISTED, "namespace": "shop"}), *PAGES)
     gateway.on("GET /_fn/secrets", (200, [{"key": "TOKEN"}]))
+    gateway.on("GET /_fn/aliases", (200, {"functions": ALIASES}))
+    gateway.on("PUT /_fn/aliases", (200, {}))
 
 
 @pytest.fixture
@@ -38,6 +50,7 @@ def backup(gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     gateway.on("GET /_fn/files", (200, {"files": []}))
     gateway.on("PUT /_fn/files", (200, {"changed": ["hello/handler.py", "hello/x.png"], "functions": []}))
     gateway.on("GET /_fn/secrets", (200, []))
+    gateway.on("GET /_fn/aliases", (200, {"functions": []}))
     return file
 
 
@@ -58,6 +71,8 @@ def test_export_writes_files_and_names_what_is_left_out(
     err = capfd.readouterr().err
     assert "hello/fn.env.json: COLOUR, KEY" in err
     assert "secrets: TOKEN" in err
+    assert "the alias hello@old is not in it" in err
+    assert [str(each) for each in found.about.aliases] == ["hello@canary"]
     assert "exported 2 files" in err
     assert [path.name for path in tmp_path.iterdir()] == ["backup.zip"]
 
@@ -109,8 +124,11 @@ def test_import_sends_what_differs_and_names_what_is_not_set(
     gateway.on("GET /_fn/files", (200, {"files": there}))
     gateway.on("PUT /_fn/files", (200, {"changed": ["hello/x.png"], "functions": []}))
     assert run(monkeypatch, "import", str(backup), "--json", "--url", gateway.url) == 0
-    (sent,) = [json.loads(body) for request, _, body in gateway.asked if request.startswith("PUT")]
-    assert sent == {"put": {"hello/x.png": {"content_base64": "/wA="}}, "remove": []}
+    sent = [json.loads(body) for request, _, body in gateway.asked if request.startswith("PUT")]
+    assert sent == [
+        {"put": {"hello/x.png": {"content_base64": "/wA="}}, "remove": []},
+        {"runtime": "python", "name": "hello", "alias": "canary", "versions": {"default": 90, "v2": 10}},
+    ]
     told = json.loads(capfd.readouterr().out)
     assert told["changed"] == ["hello/x.png"]
     assert told["values_to_set"] == {"hello/fn.env.json": ["KEY"]}
@@ -122,6 +140,7 @@ def test_import_of_what_is_there_sends_nothing(
 ) -> None:
     gateway.on("GET /_fn/files", (200, {"files": LISTED}))
     gateway.on("GET /_fn/secrets", (200, [{"key": "TOKEN"}]))
+    gateway.on("GET /_fn/aliases", (200, {"functions": ALIASES}))
     assert run(monkeypatch, "import", str(backup), "--url", gateway.url) == 0
     assert not [request for request, _, _ in gateway.asked if request.startswith("PUT")]
     err = capfd.readouterr().err
@@ -143,5 +162,15 @@ def test_import_only_says_what_would_change_when_told(
     backup: Path, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "import", str(backup), "--dry-run", "--url", gateway.url) == 0
-    assert gateway.asked[-1][0] == "PUT /_fn/files?dry_run=1"
-    assert "nothing was done" in capfd.readouterr().err
+    assert [request for request, _, _ in gateway.asked if request.startswith("PUT")] == ["PUT /_fn/files?dry_run=1"]
+    out, err = capfd.readouterr()
+    assert "+ alias hello@canary" in out
+    assert "nothing was done" in err
+
+
+def test_import_returns_1_when_an_alias_cannot_be_set(
+    backup: Path, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("PUT /_fn/aliases", (404, {"error": "hello has no version v2"}))
+    assert run(monkeypatch, "import", str(backup), "--url", gateway.url) == 1
+    assert "hello has no version v2" in capfd.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 from cli import shipment
 from cli.errors import CommandError
 from cli.shipment import Item
+from libs.messages.trees import MAX_TREE_FILES
 
 HANDLER = b"def handler(event):\n    return {}\n"
 
@@ -88,3 +89,26 @@ def test_parcels_keep_a_function_together_and_fit_into_a_request() -> None:
 def test_item_is_told_as_text_when_it_is_text() -> None:
     assert Item(path="a", data=b"text").told() == {"content": "text"}
     assert Item(path="a", data=b"\xff").told() == {"content_base64": "/w=="}
+
+
+def test_packs_of_a_folder_come_along_and_those_of_a_function_s_own_do_not(tmp_path: Path) -> None:
+    pack = ".fastfn/packs/python/http/requirements.txt"
+    write(tmp_path, pack, ".fastfn/packs/python/http/notes.txt", "python/demo/handler.py", f"python/demo/{pack}")
+    assert paths(tmp_path) == [pack, "python/demo/handler.py"]
+    assert paths(tmp_path / "python/demo") == ["python/demo/handler.py"]
+
+
+def test_one_request_names_no_more_files_than_a_platform_takes() -> None:
+    items = [Item(path=f"f{number}/handler.py", data=b"") for number in range(MAX_TREE_FILES + 3)]
+    large = [Item(path=f"large/{number}.py", data=b"") for number in range(MAX_TREE_FILES + 1)]
+    sent = shipment.changes([*items, *large], [f"old/{number}" for number in range(2 * MAX_TREE_FILES)])
+    assert [item for group, _ in sent for item in group] == [*items, *large]
+    assert len([path for _, gone in sent for path in gone]) == 2 * MAX_TREE_FILES
+    assert max(len(group) + len(gone) for group, gone in sent) == MAX_TREE_FILES
+
+
+def test_what_goes_goes_with_what_takes_its_place() -> None:
+    new = Item(path="get.b.py", data=b"")
+    assert shipment.changes([new], ["get.a.py"]) == [([new], ["get.a.py"])]
+    assert shipment.changes([], ["get.a.py"]) == [([], ["get.a.py"])]
+    assert shipment.changes([], []) == []

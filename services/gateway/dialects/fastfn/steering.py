@@ -91,9 +91,12 @@ def unpin(plane: Plane) -> Handler:
 
 
 def aliases(plane: Plane) -> Handler:
-    """Return the endpoint that lists the aliases of a function."""
+    """Return the endpoint that lists the aliases of a function, or without a name those of all."""
 
     async def endpoint(request: Request) -> Response:
+        if not request.query_params.get("name"):
+            found = (each for each in plane.catalogue.table.names.functions() if each.aliases)
+            return json_response({"functions": [_aliases(each) for each in found]})
         return json_response(_aliases(_function(plane, request.query_params)))
 
     return endpoint

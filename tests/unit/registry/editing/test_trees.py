@@ -8,8 +8,9 @@ import pytest
 
 from libs import errors
 from libs.messages.audit import Actor, AuditList
-from libs.messages.functions import FunctionRef
-from libs.messages.trees import MAX_FILE_BYTES, MAX_PAGE_BYTES, ChangeTree, ListTree, NewFile, ReadTree
+from libs.messages.functions import FunctionRef, ListPacks
+from libs.messages.trees import MAX_FILE_BYTES, MAX_PAGE_BYTES, MAX_TREE_FILES, ChangeTree, ListTree, NewFile, ReadTree
+from services.registry.source.listing import MAX_DEPTH
 from tests.unit.registry.editing.stand import Registry, running_on
 
 HELLO = NewFile(path="get.hello.py", data=b"def handler(event):\n    return {}\n")
@@ -129,6 +130,10 @@ async def test_config_that_is_broken_is_told(registry: Registry) -> None:
         "a/node_modules/x.js",
         "a\0b",
         "a\\b",
+        ".fastfn/packs/python/http/other.txt",
+        ".fastfn/packs/python/../requirements.txt",
+        ".fastfn/packs/python/.http/requirements.txt",
+        ".fastfn/x.py",
     ],
 )
 async def test_path_that_is_none_is_refused_before_anything_is_written(registry: Registry, path: str) -> None:
@@ -152,3 +157,29 @@ async def test_link_that_leads_out_is_not_followed(
 async def test_file_that_is_too_large_is_refused(registry: Registry) -> None:
     with pytest.raises(errors.PermanentError, match="bytes"):
         await registry.trees.change(ChangeTree(put=(NewFile(path="big.bin", data=b"x" * (MAX_FILE_BYTES + 1)),)))
+
+
+async def test_too_many_files_for_one_change_are_refused_before_anything_is_written(registry: Registry) -> None:
+    many = tuple(NewFile(path=f"f/{number}.py", data=b"") for number in range(MAX_TREE_FILES))
+    with pytest.raises(errors.PermanentError, match=f"a change may name {MAX_TREE_FILES} files"):
+        await registry.trees.change(ChangeTree(put=many, remove=("one.py",)))
+    assert await registry.beside.paths() == []
+
+
+async def test_packs_are_files_like_others(registry: Registry) -> None:
+    pack = NewFile(path=".fastfn/packs/python/http/requirements.txt", data=b"requests\n")
+    assert (await registry.trees.change(ChangeTree(put=(HELLO, pack)))).changed == (HELLO.path, pack.path)
+    assert [file.path for file in (await registry.trees.listing(ListTree())).files] == [pack.path, HELLO.path]
+    assert (await registry.trees.page(ReadTree())).files == (pack, HELLO)
+    assert [each.name for each in (await registry.editor.packs(ListPacks())).packs] == ["http"]
+    await registry.trees.change(ChangeTree(remove=(pack.path,)))
+    assert (await registry.editor.packs(ListPacks())).packs == ()
+
+
+async def test_path_too_deep_to_be_found_again_is_refused(registry: Registry) -> None:
+    deep = "/".join("d" * MAX_DEPTH)
+    with pytest.raises(errors.PermanentError, match="32 folders deep"):
+        await registry.trees.change(ChangeTree(put=(NewFile(path=f"{deep}/x.py", data=b""),)))
+    seen = NewFile(path=f"{deep[2:]}/x.py", data=b"")
+    await registry.trees.change(ChangeTree(put=(seen,)))
+    assert await registry.beside.paths() == [seen.path]

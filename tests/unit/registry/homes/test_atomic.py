@@ -1,11 +1,14 @@
 """Files are written as a whole, and never through a symbolic link or out of the root."""
 
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
 from libs import errors
 from services.registry.homes import atomic
+from services.registry.homes.folder import FolderHome
 
 
 def test_write_makes_folders_and_leaves_no_draft(tmp_path: Path) -> None:
@@ -82,6 +85,48 @@ def test_clear_refuses_a_link(tmp_path: Path) -> None:
     assert (outside / "precious").exists()
 
 
+def _files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
 def _made(root: Path) -> Path:
     root.mkdir()
     return root
+
+
+_WRITER = """
+import os, sys, time
+from pathlib import Path
+from services.registry.homes import atomic
+
+def stuck(descriptor: int) -> None:
+    print("written", flush=True)
+    time.sleep(600)
+
+os.fsync = stuck
+atomic.write(Path(sys.argv[1]), "python/demo/fn.env.json", b"s3cret")
+"""
+
+
+async def test_draft_of_a_registry_that_was_killed_goes_when_the_next_one_starts(tmp_path: Path) -> None:
+    atomic.write(tmp_path, "python/demo/fn.env.json", b"before")
+    (tmp_path / "python/demo/.keep.abcdefabcdef").write_text("somebody's own")
+    writer = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _WRITER, str(tmp_path)), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[4]
+    )
+    assert writer.stdout is not None
+    assert await writer.stdout.readline() == b"written\n"
+    writer.kill()
+    await writer.wait()
+    assert any("s3cret" in path.read_text() for path in (tmp_path / "python/demo").iterdir())
+    (tmp_path / "python/.old.0123456789ab.fnbus-draft/lib").mkdir(parents=True)
+
+    home = FolderHome(tmp_path)
+    async with FolderHome(tmp_path).exclusive():
+        await home.refresh()  # somebody is writing: there are drafts
+        assert len(list((tmp_path / "python/demo").iterdir())) == 3
+    await home.refresh()
+
+    assert _files(tmp_path) == {"python/demo/fn.env.json", "python/demo/.keep.abcdefabcdef"}
+    assert (tmp_path / "python/demo/fn.env.json").read_text() == "before"
+    assert [path.name for path in (tmp_path / "python").iterdir()] == ["demo"]

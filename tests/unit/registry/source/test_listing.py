@@ -120,3 +120,22 @@ def test_read_small_refuses_a_file_that_became_a_link_out(tmp_path: Path) -> Non
     (root / "x").symlink_to(tmp_path / "secret")
     with pytest.raises(OSError, match="leaves the functions folder"):
         listing.read_small(root, "x")
+
+
+@pytest.mark.parametrize(
+    "path", ["a.py", "a/b/c.py", ".a.py", "a/.b/c.py", "a~", "b~/a.py", "__pycache__/a.py", "a/__pycache__", "a__pycache__.py"]
+)
+def test_blind_spot_is_where_nothing_is_listed(tmp_path: Path, path: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("x")
+    listed = [file.path for file in listing.scan(tmp_path).files]
+    assert listed == ([] if listing.blind_spot(path) else [path])
+
+
+@pytest.mark.parametrize("depth", [listing.MAX_DEPTH - 1, listing.MAX_DEPTH])
+def test_blind_spot_is_what_lies_too_deep(tmp_path: Path, depth: int) -> None:
+    path = "d/" * depth + "x.py"
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text("x")
+    listed = [file.path for file in listing.scan(tmp_path).files]
+    assert listed == ([] if listing.blind_spot(path) else [path])
