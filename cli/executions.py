@@ -31,7 +31,12 @@ def _facts(found: Mapping[str, Any]) -> dict[str, str]:
     def ms(name: str) -> str:
         return f"{float(found.get(name) or 0):.1f} ms"
 
-    stages = [f"queue {ms('queue_ms')}", *([f"cold start {ms('cold_ms')}"] if found.get("cold") else []), f"run {ms('run_ms')}"]
+    stages = [
+        *([f"admit {ms('admit_ms')}"] if found.get("admit_ms") else []),
+        f"queue {ms('queue_ms')}",
+        *([f"cold start {ms('cold_ms')}"] if found.get("cold") else []),
+        f"run {ms('run_ms')}",
+    ]
     return {
         "id": str(found.get("id")),
         "function": f"{found.get('name')}@{found.get('version')} ({found.get('runtime')})",

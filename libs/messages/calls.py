@@ -81,6 +81,8 @@ class Invocation:
     """Key in the body store, when the body is too large for a message."""
     streams: bool = False
     """Whether the caller takes a streamed answer; otherwise the executor collects it and answers whole."""
+    admit_us: int = 0
+    """Microseconds for which it waited at the gateway for a slot of its function: for the record, and no part of the budget."""
 
 
 @record()

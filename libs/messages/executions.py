@@ -66,6 +66,8 @@ class Execution:
 
     `logs.log_lines` checks and returns them. Executors of earlier releases tell none.
     """
+    admit_us: int = 0
+    """What a call waited at the gateway for a slot of its function (`worker_pool.max_queue`), before everything else."""
 
 
 class ExecutionRow(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Protocol
 import orjson
 
 from libs import errors
+from libs.messages import contexts
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.secrets import KeyRing
 from services.executor import results, unbuilt
@@ -174,10 +175,7 @@ class Boot:
         sealed = known.version.env_sealed
         if not sealed:
             return {}
-        function = known.function
-        label = known.version.sealed_for or known.version.label
-        context = f"env:{function.namespace}/{function.runtime}/{function.name}@{label}"
-        opened = self._opened(sealed, context=context, what="environment")
+        opened = self._opened(sealed, context=contexts.of_version(known.function, known.version), what="environment")
         try:
             return orjson.loads(opened)
         except ValueError as error:
@@ -192,7 +190,7 @@ class Boot:
         version = known.version
         secrets = {name: env[name] for name in version.secret_env if name in env}
         for name, sealed in version.secrets.items():
-            context = f"secret:{known.function.namespace}/{name}"
+            context = contexts.of_secret(namespace=known.function.namespace, key=name)
             secrets[name] = self._opened(sealed, context=context, what=f"secret {name}").decode("utf-8", "replace")
         return secrets
 

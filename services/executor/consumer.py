@@ -90,6 +90,8 @@ class CallConsumer:
             on_done=self._on_done if reply_to else _ignore,
             on_piece=self._on_piece if call.streams and reply_to else None,
         )
+        if call.admit_us:
+            run.admit_us = call.admit_us
         if call.body_ref:
             self._tasks.create_task(self._with_body(run, call.body_ref, reply_to), name=f"body {call.id}")
         else:

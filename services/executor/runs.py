@@ -24,6 +24,7 @@ class Run(Call):
     """A call or an attempt: what is to be run, and where it stands."""
 
     __slots__ = (
+        "admit_us",
         "body",
         "budget_seconds",
         "finished",
@@ -91,6 +92,8 @@ class Run(Call):
         self.label = label
         self.head = head
         self.body = body
+        self.admit_us = 0
+        """What it waited at the gateway, for the record."""
         self.traceparent = traceparent
         self.queued_at = received
         self.received_ns = received_ns

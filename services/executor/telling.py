@@ -53,6 +53,8 @@ def execution(run: Run, result: Result, times: Stages, *, executor: str) -> Exec
         "bytes_out": result.streamed_bytes or len(result.body),
         "trace_id": run.traceparent[3:35],
     }
+    if run.admit_us:
+        fields["admit_us"] = run.admit_us
     if times.cold:
         fields |= {"cold": True, "cold_us": times.cold_us}
     if result.code:

@@ -4,13 +4,15 @@ Composing is stable: what is stored already comes out as it is, sealed environme
 registry on the same folder and store, finds nothing to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import orjson
 
 from libs import errors
+from libs.messages import contexts
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, Resolution, VersionEntry
 from libs.messages.web import Assets, Home
 from services.registry import sealing, steering
@@ -76,7 +78,6 @@ def compose(
         origin: where it comes from.
     """
     before = steering.given(known)
-    identity = loaded_id(namespace, function)
     fresh = FunctionEntry(
         namespace=namespace,
         runtime=function.runtime,
@@ -87,7 +88,7 @@ def compose(
             _version(
                 version,
                 runtime=function.runtime,
-                function=identity,
+                seal_for=partial(_env_context, namespace, function),
                 before=before.get(version.found.label),
                 sealer=sealer,
                 built=(built or {}).get(version.found.label, NOTHING_BUILT),
@@ -208,7 +209,13 @@ def with_built(runtime: str, version: VersionEntry, built: Built) -> VersionEntr
 
 
 def _version(
-    version: LoadedVersion, *, runtime: str, function: str, before: VersionEntry | None, sealer: Sealer, built: Built
+    version: LoadedVersion,
+    *,
+    runtime: str,
+    seal_for: Callable[[str], str],
+    before: VersionEntry | None,
+    sealer: Sealer,
+    built: Built,
 ) -> VersionEntry:
     found = version.found
     if before is not None and built.resolution.state in UNBUILT and can_run(before):
@@ -216,9 +223,7 @@ def _version(
     if before is not None and has_code(before, version) and _is_same_outcome(before, built):
         # As it was told first: two registries that ask for the same build do not argue about how long it took.
         built = replace(built, resolution=before.resolution)
-    sealed = _sealed(
-        version.env, context=f"env:{function}@{found.label}", before=before.env_sealed if before else b"", sealer=sealer
-    )
+    sealed = _sealed(version.env, context=seal_for(found.label), before=before.env_sealed if before else b"", sealer=sealer)
     composed = VersionEntry(
         label=found.label,
         digest="",
@@ -240,6 +245,10 @@ def _version(
         interface=interfaces.over(found.interface, version.hints),
     )
     return replace(composed, digest=sealing.plain_digest(runtime, composed))
+
+
+def _env_context(namespace: str, function: LoadedFunction, label: str) -> str:
+    return contexts.of_env(namespace=namespace, runtime=function.runtime, name=function.name, label=label)
 
 
 def _inferred(resolution: Resolution, inference: Inference | None) -> Resolution:

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from libs import errors
 from libs.bus import rpc
 from libs.clock import Clock
-from libs.messages import codec
+from libs.messages import codec, contexts
 from libs.messages.audit import Actor
 from libs.messages.catalog import Alias, FunctionEntry, VersionEntry
 from libs.messages.versions import (
@@ -229,7 +229,7 @@ class Releases:
         """Refuse a version whose environment nobody can open any more."""
         if target.env_sealed:
             try:
-                self._sealer.open(target.env_sealed, context=sealing.env_context(entry, target))
+                self._sealer.open(target.env_sealed, context=contexts.of_version(entry, target))
             except errors.FnbusError as error:
                 text = f"version {target.digest[: steering.SHORT]} cannot run: its environment cannot be opened ({error})"
                 raise errors.PermanentError(text) from error

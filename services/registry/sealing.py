@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from libs import errors
-from libs.messages import bundles
+from libs.messages import bundles, contexts
 from libs.messages.catalog import FunctionEntry, Problem, VersionEntry
 
 log = logging.getLogger(__name__)
@@ -39,16 +39,6 @@ class Sealer(Protocol):
             errors.FnbusError: it is no sealed value.
         """
         ...
-
-
-def secret_context(*, namespace: str, key: str) -> str:
-    """Return what a secret is sealed for."""
-    return f"secret:{namespace}/{key}"
-
-
-def env_context(entry: FunctionEntry, version: VersionEntry) -> str:
-    """Return what the environment of a version is sealed for."""
-    return f"env:{entry.namespace}/{entry.runtime}/{entry.name}@{version.sealed_for or version.label}"
 
 
 def renewed(entry: FunctionEntry, *, secrets: Mapping[str, bytes], sealer: Sealer) -> FunctionEntry:
@@ -97,8 +87,7 @@ def _version(entry: FunctionEntry, version: VersionEntry, *, secrets: Mapping[st
     wanted = {name: secrets[name] for name in sorted({*version.secret_names, *version.secret_env}) if name in secrets}
     env = version.env_sealed
     if env:
-        context = env_context(entry, version)
-        env = resealed(env, context=context, sealer=sealer)
+        env = resealed(env, context=contexts.of_version(entry, version), sealer=sealer)
     if not (wanted or version.secrets or version.secret_env) and env == version.env_sealed:
         return version
     now = replace(version, env_sealed=env, secrets=wanted)

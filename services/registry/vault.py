@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from libs import errors
 from libs.bus import rpc
 from libs.clock import Clock
+from libs.messages import contexts
 from libs.messages.secrets import RemoveSecret, SecretInfo, SecretList, SecretRemoved, Secrets, SetSecret
 from libs.storage.port import Collection, Document, DuplicateKeyError, Index, RevisionConflictError, Store, Where
 from services.registry.audit import Audit, Change
-from services.registry.sealing import Sealer, resealed, secret_context
+from services.registry.sealing import Sealer, resealed
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Vault:
             raise errors.PermanentError(f"a secret's value is text of at most {MOST_BYTES} bytes without NUL")
         await self._ensure()
         namespace, key = request.namespace, request.key
-        sealed = self._sealer.seal(value, context=secret_context(namespace=namespace, key=key))
+        sealed = self._sealer.seal(value, context=contexts.of_secret(namespace=namespace, key=key))
         document = await self._put(namespace, key, sealed)
         change = Change(actor=request.actor, action="secret.set", namespace=namespace, subject=key, changed=("value",))
         self._audit.note(change)
@@ -168,7 +169,7 @@ class Vault:
     async def _current(self, document: Document) -> bytes:
         """Return the sealed value of a document, stored anew when it was sealed with a former key."""
         before: bytes = document["sealed"]
-        context = secret_context(namespace=document["namespace"], key=document["key"])
+        context = contexts.of_secret(namespace=document["namespace"], key=document["key"])
         now = resealed(before, context=context, sealer=self._sealer)
         if now is before:
             return before

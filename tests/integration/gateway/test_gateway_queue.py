@@ -55,6 +55,8 @@ async def test_calls_wait_in_order_and_say_so(
     assert float(answers[1].headers["server-timing"].partition("queue;dur=")[2].partition(",")[0]) >= 50
     assert [orjson.loads(each.head)["query"]["n"] for each in executor.invocations] == ["0", "1", "2"]
     assert executor.invocations[1].budget_ms < 20_000
+    assert executor.invocations[0].admit_us == 0
+    assert executor.invocations[1].admit_us >= 50_000
 
 
 @pytest.mark.parametrize("path", ["/slow", "/_fn/invoke"])

@@ -177,6 +177,7 @@ def test_execution_is_shown_with_its_stages_its_stack_and_what_it_printed(
         "code": "handler_error",
         "error": "ValueError: no\n  at line 3",
         "cold": True,
+        "admit_ms": 7.5,
         "queue_ms": 0.5,
         "cold_ms": 12.25,
         "run_ms": 3,
@@ -192,7 +193,7 @@ def test_execution_is_shown_with_its_stages_its_stack_and_what_it_printed(
     out, err = capfd.readouterr()
     for text in (
         "hello@v2 (python)",
-        "queue 0.5 ms, cold start 12.2 ms, run 3.0 ms",
+        "admit 7.5 ms, queue 0.5 ms, cold start 12.2 ms, run 3.0 ms",
         "memory 2.0 MiB",
         "  at line 3",
         "info   hi",

@@ -78,6 +78,13 @@ def test_execution_says_what_came_of_a_run() -> None:
     assert execution.started_at.timestamp() == 5.0
 
 
+def test_execution_says_what_it_waited_before_it_came_here() -> None:
+    made = run()
+    made.admit_us = 1500
+    assert telling.execution(made, Result(status=200), runs.stages(made, 100.25), executor="e").execution().admit_us == 1500
+    assert recorded(Result(status=200)).admit_us == 0
+
+
 def test_execution_that_has_little_to_say_is_short_and_means_the_same() -> None:
     made = run()
     made.cold_seconds = 0.0

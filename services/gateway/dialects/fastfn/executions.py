@@ -63,6 +63,7 @@ def _shape(each: executions.Execution) -> dict[str, Any]:
         "error": each.error or None,
         "error_type": each.error_type or None,
         "cold": each.cold,
+        "admit_ms": each.admit_us / 1000,
         "queue_ms": each.queue_us / 1000,
         "cold_ms": each.cold_us / 1000,
         "run_ms": each.run_us / 1000,

@@ -99,4 +99,5 @@ def _invocation(
             user=wanted.context,
         ),
         body=wanted.body,
+        admit_us=round(waited_ms * 1000),
     )
