@@ -94,6 +94,11 @@ def job_consumer(*, runtime: str, priority: str = NORMAL_PRIORITY) -> str:
     return f"{token(runtime)}-{priority}"
 
 
+def function_event(happened: str) -> str:
+    """Return the subject of the fact that functions were `created`, `updated` or `deleted`."""
+    return f"event.function.{happened}"
+
+
 def rpc(service: str, operation: str) -> str:
     """Return the subject of a request to a service; its queue group is the service's name."""
     return f"rpc.{service}.{operation}"

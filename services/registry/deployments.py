@@ -22,6 +22,7 @@ from services.registry import catalog, documents, sealing, steering
 from services.registry.assets import AssetStore
 from services.registry.audit import Audit, of_function
 from services.registry.building import Building, build_fault
+from services.registry.facts import Facts, Happened
 from services.registry.functions import Functions, digests
 from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
@@ -56,6 +57,7 @@ class Deployments:
         clock: Clock,
         metrics: Metrics,
         audit: Audit,
+        facts: Facts | None = None,
         vault: Vault | None = None,
         source: Source | None = None,
         building: Building | None = None,
@@ -76,6 +78,7 @@ class Deployments:
             clock: stamps the catalogue.
             metrics: what is counted.
             audit: told of every write.
+            facts: told of every write, too, and when everybody sees it; None: nobody is.
             vault: the secrets; None: there are none.
             source: the functions folder; None: what the store holds is projected.
             building: has built what versions need; None: nothing is built.
@@ -92,6 +95,7 @@ class Deployments:
         self._sealer = sealer
         self._metrics = metrics
         self._audit = audit
+        self._facts = facts
         self._vault = vault
         self._source = source
         self._assets = assets
@@ -173,8 +177,8 @@ class Deployments:
         self.wake(full=full)
         await waiter
 
-    def adopt(self, entry: FunctionEntry) -> None:
-        """Take over a function that was written elsewhere in this process, and have it projected at once.
+    def adopt(self, entry: FunctionEntry, actor: Actor = FOLDER_ACTOR) -> None:
+        """Take over a function that was written elsewhere in this process, by `actor`, and have it projected at once.
 
         Whatever of it is older than what this process knows already is left alone.
         """
@@ -185,7 +189,12 @@ class Deployments:
         if self._building is not None:
             self._building.doubt(entry)
         self._adopted.add(identity)
+        self._tell(Happened.UPDATED, entry, actor)
         self.wake(full=False)
+
+    def _tell(self, happened: Happened, entry: FunctionEntry, actor: Actor) -> None:
+        if self._facts is not None:
+            self._facts.note(happened, entry, actor)
 
     def bus_is_back(self) -> None:
         """The server may have come back without its state: look at everything."""
@@ -261,6 +270,8 @@ class Deployments:
         await self._project(now, full=full)
         if full and self._assets is not None:
             await self._assets.sweep()
+        if self._facts is not None:
+            self._facts.release()
         self._herald.round(now)
         if len(now.deployed) >= _MANY:
             heap.settle()
@@ -372,6 +383,7 @@ class Deployments:
             self._applied[identity] = (function, written)
         now.deployed.append(written)
         self._audit.note(of_function(actor, "function.deployed", before=known, after=written))
+        self._tell(Happened.UPDATED if known else Happened.CREATED, written, actor)
         now.keep(code)
         self._metrics.deployments.labels("changed" if known else "created").inc()
         return True
@@ -397,7 +409,9 @@ class Deployments:
         for _ in range(_TRIES):
             try:
                 if await self._functions.remove(entry):
-                    self._audit.note(of_function(self._actor(identity), "function.removed", before=entry, after=None))
+                    actor = self._actor(identity)
+                    self._audit.note(of_function(actor, "function.removed", before=entry, after=None))
+                    self._tell(Happened.DELETED, entry, actor)
             except errors.ConflictError:
                 await self._reread(identity)
                 if identity not in self._entries:

@@ -25,6 +25,7 @@ from services.registry.dependencies import Dependencies
 from services.registry.deployments import Deployments
 from services.registry.editing.editor import Editor
 from services.registry.editing.trees import Trees
+from services.registry.facts import Facts
 from services.registry.figures import FigureKeeper
 from services.registry.functions import Functions
 from services.registry.handlers import Handlers
@@ -105,6 +106,7 @@ async def start(
                 await deployments.sync(look=False)
 
     vault = Vault(store=store, sealer=sealer, clock=clock, audit=audit, on_change=bring_out)
+    facts = Facts(bus=bus, clock=clock)
     projection = Projection(bus=bus, bundles=functions.bundle, metrics=metrics)
     deployments = Deployments(
         functions=functions,
@@ -113,6 +115,7 @@ async def start(
         clock=clock,
         metrics=metrics,
         audit=audit,
+        facts=facts,
         vault=vault,
         source=source,
         assets=AssetStore(bus),
@@ -165,6 +168,7 @@ async def start(
         service.spawn(figures.run(), name="figures"),
         service.spawn(history_retention.run(), name="history retention"),
         service.spawn(audit.run(), name="audit"),
+        service.spawn(facts.run(), name="facts"),
         service.spawn(audit_retention.run(every_seconds=60.0), name="audit retention"),
         service.spawn(pruning.run(), name="version pruning"),
         service.spawn(layers.run(), name="layer pruning"),

@@ -57,7 +57,7 @@ class Releases:
         vault: Vault,
         sealer: Sealer,
         clock: Clock,
-        on_written: Callable[[FunctionEntry], None],
+        on_written: Callable[[FunctionEntry, Actor], None],
     ) -> None:
         """Make it; `serve` begins.
 
@@ -67,7 +67,7 @@ class Releases:
             vault: the secrets, which are today's in every version.
             sealer: opens environments.
             clock: stamps pins.
-            on_written: takes a function that was written, to project it.
+            on_written: takes a function that was written and who asked for it, to project it.
         """
         self._functions = functions
         self._audit = audit
@@ -215,7 +215,7 @@ class Releases:
                     after = await self._functions.write(after, {}, by=request.actor.principal, replaced=replaced)
                 except errors.ConflictError:
                     continue
-                self._on_written(after)
+                self._on_written(after, request.actor)
                 self._note(request.actor, action, subject, before, after)
             return Steered(
                 revision=after.revision,

@@ -151,7 +151,7 @@ async def test_facts_go_from_executor_to_registry_and_scheduler(services: dict[s
     assert await executor.append(subjects.EXECUTION_FINISHED, b"batch")
     for bus in (executor, registry, scheduler):
         assert await bus.append(subjects.DEAD_LETTER, b"letter")
-    assert await registry.append("event.function.changed", b"")
+    assert await registry.append(subjects.function_event("created"), b"")
     await eventually(lambda: finished and len(given_up) == 3)
     for delivery in (*finished, *given_up):
         await delivery.ack()
@@ -245,6 +245,8 @@ async def test_bodies_are_put_read_and_deleted_by_gateway_executor_and_scheduler
         ("scheduler", "$JS.API.STREAM.CREATE.KV_console"),
         ("registry", "$JS.API.DIRECT.GET.KV_console.$KV.console.sessions"),
         ("executor", "rpc.registry.executions"),
+        ("executor", "event.function.created"),
+        ("scheduler", "event.function.deleted"),
         ("executor", "rpc.scheduler.submit"),
         ("executor", "invoke.python.default.hello"),
         ("executor", "job.python.normal.default.hello"),

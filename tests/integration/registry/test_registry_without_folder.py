@@ -11,6 +11,7 @@ import pytest
 from libs import errors
 from libs.bus import rpc
 from libs.bus.jetstream import JetStreamBus, connect
+from libs.bus.port import ConsumerSpec
 from libs.messages import subjects
 from libs.messages.codec import Record
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FunctionDetail, FunctionRef, GetFunction
@@ -62,6 +63,9 @@ async def test_everything_is_there_after_the_registry_was_killed(tmp_path: Path,
         if kind == "mongo":
             settings["FNBUS_MONGO_URL"] = (await stack.enter_async_context(running_mongo(tmp_path / "mongo"))).url
         cluster, bus = await stack.enter_async_context(running(tmp_path / "cluster", settings, registries=1))
+        told: list[str] = []
+        spec = ConsumerSpec(stream=subjects.EVENTS_STREAM, name="test", filter="event.function.>")
+        (await bus.consume(spec, lambda delivery: told.append(delivery.subject))).pull(10)
         await change(bus, ChangeKind.CREATE)
         await change(bus, ChangeKind.ENV, {"TOKEN": "s3cret"})
         assert (await change(bus, ChangeKind.CONFIG, {"timeout_ms": 77}, expected=2)).revision == 3
@@ -73,6 +77,8 @@ async def test_everything_is_there_after_the_registry_was_killed(tmp_path: Path,
         assert (found.entry.revision, found.entry.versions[0].policy.timeout_ms, found.env[0].name) == (3, 77, "TOKEN")
         assert (await change(bus, ChangeKind.CODE, b"def handler(event): ...\n", expected=2)).outdated
         assert (await change(bus, ChangeKind.DELETE)).revision == 0
+        await eventually(lambda: "event.function.deleted" in told)
+        assert told[0] == "event.function.created"
 
 
 async def test_change_through_one_is_the_other_s_when_the_one_is_killed(tmp_path: Path) -> None:

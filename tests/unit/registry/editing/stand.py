@@ -28,6 +28,7 @@ from services.registry.catalog import Sealer
 from services.registry.deployments import Deployments
 from services.registry.editing.editor import Editor
 from services.registry.editing.trees import Trees
+from services.registry.facts import Facts
 from services.registry.functions import Functions
 from services.registry.homes.folder import FolderHome
 from services.registry.homes.port import Change, Home
@@ -73,6 +74,7 @@ class Registry:
     beside: Beside
     functions: Functions
     audit: Audit
+    facts: Facts
 
     async def change(self, kind: ChangeKind, body: Any = b"", *, target: FunctionRef = DEMO, **more: Any) -> Changed:
         """Change a function; a body that is no bytes goes as JSON."""
@@ -118,14 +120,17 @@ async def running(
     clock, metrics = ManualClock(NOON), Metrics()
     store = store or MemoryStore()
     functions, audit = Functions(store=store, clock=clock), Audit(store=store, clock=clock)
+    bus = MemoryBus(broker or MemoryBroker())
+    facts = Facts(bus=bus, clock=clock)
     source = FolderSource(home)
     deployments = Deployments(
         functions=functions,
-        projection=Projection(bus=MemoryBus(broker or MemoryBroker()), bundles=functions.bundle, metrics=metrics),
+        projection=Projection(bus=bus, bundles=functions.bundle, metrics=metrics),
         sealer=sealer,
         clock=clock,
         metrics=metrics,
         audit=audit,
+        facts=facts,
         source=source,
         functions_root=Path(home.place) if home.place else None,
         retry_seconds=0.01,
@@ -135,7 +140,15 @@ async def running(
     task = asyncio.create_task(deployments.run())
     try:
         await deployments.sync(full=True)
-        yield Registry(editor=editor, trees=trees, home=home, beside=Beside(beside or home), functions=functions, audit=audit)
+        yield Registry(
+            editor=editor,
+            trees=trees,
+            home=home,
+            beside=Beside(beside or home),
+            functions=functions,
+            audit=audit,
+            facts=facts,
+        )
     finally:
         task.cancel()
         await asyncio.wait([task])
