@@ -18,8 +18,9 @@ _UP_SECONDS = 45.0
 class Dev:
     """A run of `fnbus dev`, and what it printed."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, functions: Path) -> None:
         self.process = process
+        self.functions = functions
         self.printed = ""
 
     @property
@@ -99,7 +100,7 @@ async def running(functions: Path, state: Path, *more: str, up: bool = True) -> 
         cwd=state.parent,
         start_new_session=True,
     )
-    dev = Dev(process)
+    dev = Dev(process, functions)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(dev.read())
         try:
