@@ -16,6 +16,8 @@ MAX_TREE_FILES = 500
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """Size of the files of one page, after which it takes no more."""
 
+_LONGEST_NAME = 200
+"""Of a file or a folder; file systems take 255 bytes, drafts and stores need some."""
 _PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]@+=,()]{1,500}")
 
 
@@ -25,7 +27,8 @@ def is_path(path: str) -> bool:
         return True
     parts = path.split("/")
     plain = _PATH.fullmatch(path) and all(parts) and not any(part != part.strip() or part.startswith(".") for part in parts)
-    return bool(plain) and not path.endswith("~") and "__pycache__" not in parts and "node_modules" not in parts
+    short = max(map(len, parts)) <= _LONGEST_NAME
+    return bool(plain) and short and not path.endswith("~") and "__pycache__" not in parts and "node_modules" not in parts
 
 
 _PACK = re.compile(

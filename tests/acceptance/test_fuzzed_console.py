@@ -31,7 +31,7 @@ SETTINGS = {
     "FN_CONSOLE_LOGIN_PASSWORD": "right",
 }
 ENDLESS = {"/_fn/logs/stream"}
-EXAMPLES = 20
+EXAMPLES = 16
 """Of each operation, half of them requests that fit the document."""
 ORDER = ("POST", "PUT", "PATCH", "GET", "DELETE")
 """Things are made first and removed last, so that the others have something to be about."""
@@ -244,3 +244,111 @@ def _hold(client: httpx.Client, operation: Operation, *, fit: bool) -> None:
         assert str(Path.cwd()) not in answer.text, told
 
     hold()
+
+
+@pytest.fixture
+async def client(platform: Cluster) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=platform.url, timeout=120, verify=False) as made:
+        yield made
+
+
+async def upload(client: httpx.AsyncClient, files: dict[str, str], **more: Any) -> httpx.Response:
+    return await client.put("/_fn/files", json={"put": {path: {"content": text} for path, text in files.items()}, **more})
+
+
+def everything(platform: Cluster) -> dict[str, bytes]:
+    """Return all files of the functions, and of what lies beside their folder."""
+    inside = {str(path): path.read_bytes() for path in platform.functions.rglob("*") if path.is_file()}
+    return inside | {str(path): b"" for path in platform.functions.parent.iterdir() if path.name != ".lock"}
+
+
+UNFIT_PATHS = (
+    "", "/", ".", "..", "../up.py", "a/../../up.py", "a/..", "/etc/up.py", "a//b.py", "./a.py", "a/./b.py", "a/", "a\0b.py",
+    "a\nb.py", "a\\b.py", "..\\up.py", "a/" * 200 + "b.py", "x" * 300 + ".py", ".git/config", "a/.ssh/key", ".fnbus/x",
+    "caf\u00e9.py", "cafe\u0301.py", "\u202ea.py", "\ufb01.py", "a\u0000.py", "C:\\x.py", "a:b.py", "node_modules/../../x.py",
+    " ", " a.py",
+)  # fmt: skip
+
+
+async def test_upload_whose_path_leads_elsewhere_is_refused_whole(platform: Cluster, client: httpx.AsyncClient) -> None:
+    before = everything(platform)
+
+    for path in UNFIT_PATHS:
+        for answer in (
+            await upload(client, {"get.fits.py": "def handler(event):\n    return 1\n", path: "x = 1"}),
+            await client.put("/_fn/files", json={"remove": [path]}),
+        ):
+            assert answer.status_code == 400, (path, answer.text)
+            assert "invalid path" in answer.json()["error"], (path, answer.text)
+    assert everything(platform) == before
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"clash.py": "a = 1", "Clash.py": "a = 2"},
+        {"clash/a.py": "a = 1", "clash": "a = 2"},
+        {"clash": "a = 2", "clash/a.py": "a = 1"},
+        {"clash/a.py": "a = 1", "CLASH/b.py": "a = 2"},
+        {"get.fresh2.py": "a = 1", "python/fresh": "a = 2"},
+        {"get.fresh2.py": "a = 1", "python/fresh/handler.py/a.py": "a = 2"},
+    ],
+    ids=["case", "folder", "file", "case of a folder", "folder that is there", "file that is there"],
+)
+async def test_upload_whose_names_clash_is_taken_or_refused_whole(
+    platform: Cluster, client: httpx.AsyncClient, files: dict[str, str]
+) -> None:
+    before = everything(platform)
+
+    answer = await upload(client, files)
+
+    assert answer.status_code in (200, 400, 409), answer.text
+    if answer.status_code == 200:
+        assert set(answer.json()["changed"]) == set(files)
+        assert (await client.put("/_fn/files", json={"remove": list(files)})).status_code == 200
+    assert everything(platform) == before
+
+
+async def test_upload_that_is_too_much_is_refused(platform: Cluster, client: httpx.AsyncClient) -> None:
+    async def huge() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 1024 * 1024
+
+    before = everything(platform)
+    large = await upload(client, {"large.bin": "x" * (3 * 1024 * 1024)})
+    whole = await client.put("/_fn/files", content=b" " * (64 * 1024 * 1024))
+    streamed = await client.put("/_fn/files", content=huge())
+    assert [answer.status_code for answer in (large, whole, streamed)] == [400, 413, 413]
+    assert everything(platform) == before
+
+
+async def test_ten_thousand_files_are_too_many_at_once(platform: Cluster, client: httpx.AsyncClient) -> None:
+    before = everything(platform)
+
+    answer = await upload(client, {f"many/_lib/m{at // 500}/f{at}.txt": "x" for at in range(10_000)})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("a change may name ")
+    assert everything(platform) == before
+    assert (await client.get("/fresh")).text == "fresh"
+
+
+async def test_links_are_neither_read_nor_written_through(platform: Cluster, client: httpx.AsyncClient, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("outside")
+    folder = platform.functions / "python" / "returns"
+    (folder / "link.txt").symlink_to(outside)
+    (folder / "linked").symlink_to(tmp_path, target_is_directory=True)
+    target = "runtime=python&name=returns"
+    await client.post("/_fn/reload")
+    try:
+        for path in ("link.txt", "linked/outside.txt"):
+            shown = await client.get(f"/_fn/function-file-content?{target}&path={path}")
+            put = await client.put(f"/_fn/function-file-content?{target}", json={"path": path, "content": "changed"})
+            tree = await upload(client, {f"python/returns/{path}": "changed"})
+            assert "outside" not in shown.json().get("content", ""), shown.text
+            assert [each.status_code for each in (shown, put, tree)] == [404, 400, 400], (shown.text, put.text, tree.text)
+        assert outside.read_text() == "outside"
+    finally:
+        (folder / "link.txt").unlink()
+        (folder / "linked").unlink()

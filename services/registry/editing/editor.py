@@ -17,7 +17,7 @@ from libs.messages.catalog import FunctionEntry
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FileContent, FunctionDetail, FunctionRef
 from services.registry import documents
 from services.registry.deployments import Deployments
-from services.registry.editing import configs, environments, jsons, packs, places, templates
+from services.registry.editing import clashes, configs, environments, jsons, packs, places, templates
 from services.registry.editing.details import Details
 from services.registry.editing.places import Place
 from services.registry.functions import Functions
@@ -196,6 +196,7 @@ class Editor:
                 places.check_writable(path)
                 if len(request.body) > messages.MAX_CONTENT_BYTES and path != place.handler:
                     raise errors.PermanentError("content exceeds maximum size")
+                clashes.check((path,), there=self._source.files)
                 return Change(put={path: request.body})
             case _:
                 path = places.inner_path(place, request.path)

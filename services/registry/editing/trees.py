@@ -19,7 +19,7 @@ from libs.messages.functions import FunctionRef
 from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile, TreePage
 from services.registry import documents
 from services.registry.deployments import Deployments
-from services.registry.editing import jsons
+from services.registry.editing import clashes, jsons
 from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home
 from services.registry.source import tree
@@ -121,6 +121,7 @@ class Trees:
         await self._now()
         put = {file.path: file.data for file in request.put if await self._differs(file)}
         remove = tuple(path for path in request.remove if path in self._source.files)
+        clashes.check(put, there=self._source.files)
         if request.dry_run or not (put or remove):
             return TreeChanged(changed=tuple(put), removed=remove)
         with self._deployments.on_behalf("", request.actor):

@@ -183,3 +183,17 @@ async def test_path_too_deep_to_be_found_again_is_refused(registry: Registry) ->
     seen = NewFile(path=f"{deep[2:]}/x.py", data=b"")
     await registry.trees.change(ChangeTree(put=(seen,)))
     assert await registry.beside.paths() == [seen.path]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [("a/b.py", "a"), ("a", "a/b.py"), ("get.hello.py/x.py",), ("python",), ("python/demo",), ("python/demo/handler.py/x",)],
+)
+async def test_file_that_would_be_a_folder_as_well_is_refused_before_anything_is_written(
+    registry: Registry, paths: tuple[str, ...]
+) -> None:
+    await registry.trees.change(ChangeTree(put=(HELLO, *DEMO)))
+    before = await registry.trees.listing(ListTree())
+    with pytest.raises(errors.PermanentError, match="cannot be a file and a folder"):
+        await registry.trees.change(ChangeTree(put=tuple(NewFile(path=path, data=b"x") for path in ("new.txt", *paths))))
+    assert await registry.trees.listing(ListTree()) == before
