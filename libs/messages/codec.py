@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NewType, Protocol, dataclass_transform
 import msgpack
 
 from libs import errors
-from libs.messages.flat import Flat, constructor, flat
+from libs.messages.shortcuts import Shortcut, constructor, shortcut
 
 VERSION_FIELD = "v"
 _PLAIN_TYPES = (str, bytes, int, float, bool)
@@ -63,8 +63,7 @@ class _Layout:
     values: Callable[[Any], Any]
     fields: tuple[_Field, ...]
     nested: bool
-    flat: Flat | None
-    """The short way, for records of plain values."""
+    shortcut: Shortcut
 
 
 _layouts: dict[type[Any], _Layout] = {}
@@ -97,13 +96,11 @@ def is_record(cls: object) -> bool:
 
 def encode(message: Record) -> bytes:
     """Return the record as one msgpack map with its version."""
-    shortcut = _layout(typing.cast("type[Any]", type(message))).flat
-    if shortcut is not None:
-        try:
-            return _packer.pack(shortcut.write(message))
-        except TypeError:
-            pass  # a value is not of its field's type: packed below all the same, or refused there
-    return msgpack.packb(_shallow(message), datetime=True, default=_inner)
+    try:
+        return _packer.pack(_layout(typing.cast("type[Any]", type(message))).shortcut.write(message))
+    except (TypeError, AttributeError):
+        # A value is not of its field's type: packed all the same, or refused.
+        return msgpack.packb(_shallow(message), datetime=True, default=_inner)
 
 
 def decode[T](cls: type[T], data: bytes | memoryview) -> T:
@@ -116,9 +113,10 @@ def decode[T](cls: type[T], data: bytes | memoryview) -> T:
         document = msgpack.unpackb(data, timestamp=3)
     except (ValueError, OverflowError, msgpack.UnpackException, RecursionError) as error:
         raise MalformedMessageError(record=cls.__name__, where="", fault=f"not msgpack: {error}") from error
-    shortcut = _layout(cls).flat
-    made = shortcut.read(document) if shortcut is not None else None
-    return _from_map(cls, document, "") if made is None else made
+    try:
+        return _layout(cls).shortcut.read(document)
+    except (KeyError, TypeError, ValueError):
+        return _from_map(cls, document, "")
 
 
 def to_document(message: Record) -> dict[str, Any]:
@@ -218,8 +216,8 @@ def _make_layout(cls: type[Any]) -> _Layout:
         hint = hints[field.name]
         fields.append(_Field(field.name, parse, required, hint if hint in _PLAIN_TYPES else None))
     names = tuple(field.name for field in fields)
-    shortcut = flat(cls, hints, version=_versions[cls], version_field=VERSION_FIELD)
-    return _Layout(_versions[cls], names, _values(names), tuple(fields), nested, shortcut)
+    short = shortcut(cls, hints, version=_versions[cls], version_field=VERSION_FIELD, inner=lambda kind: _layout(kind).shortcut)
+    return _Layout(_versions[cls], names, _values(names), tuple(fields), nested, short)
 
 
 def _values(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
