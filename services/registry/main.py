@@ -143,6 +143,8 @@ async def start(
         keep=timedelta(hours=chosen.history_hours),
         limit=chosen.history_max,
         removed=metrics.history_removed,
+        owner=("namespace", "function"),
+        share=chosen.history_per_function,
     )
     audit_retention = Retention(
         store=store,

@@ -56,7 +56,9 @@ class RegistrySettings(ServiceSettings):
     history_hours: Annotated[float, Field(gt=0)] = 24.0
     """How long executions are kept, in hours."""
     history_max: Annotated[int, Field(ge=1)] = 200_000
-    """How many executions are kept at most; the oldest go first."""
+    """How many executions are kept at most; the oldest go first, of those functions that have the most."""
+    history_per_function: Annotated[int, Field(ge=0)] = 1000
+    """How many of its newest executions a function keeps while others have more."""
     audit_days: Annotated[float, Field(gt=0)] = 90.0
     """How long the records of who changed what are kept, in days."""
     audit_max: Annotated[int, Field(ge=1)] = 100_000
