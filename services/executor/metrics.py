@@ -1,17 +1,24 @@
 """The executor's figures, as Prometheus reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from libs.bus.port import Bus
+from services.executor.catalogue import VersionKey
 from services.executor.consumer import CallConsumer
 from services.executor.dispatch import Dispatch
 from services.executor.jobs import JobConsumer
 from services.executor.live import LiveLogs
 from services.executor.records import Records
+from services.executor.slots import Load
+
+MOST_FUNCTIONS = 200
+"""Functions that have figures of their own; those of all others are one, `_other`."""
+OTHER = "_other"
+_STATES = ("busy", "idle", "starting", "waiting")
 
 
 class ExecutorCollector(Collector):
@@ -53,8 +60,39 @@ class ExecutorCollector(Collector):
         for how, count in self._jobs.settled.items():
             settled.add_metric([how], count)
         yield settled
+        yield from of_functions(pool.loads())
         yield CounterMetricFamily("fnbus_executor_records_dropped", "Records given up", value=self._records.dropped)
         yield CounterMetricFamily("fnbus_executor_log_lines_dropped", "Live log lines given up", value=self._logs.dropped)
+
+
+def of_functions(loads: Iterable[Load]) -> Iterator[Metric]:
+    """Yield the workers and waiting calls of each function: of those that have the most, and of all others as one."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for load in loads:
+        key = load.key
+        names = (key.runtime, key.function) if isinstance(key, VersionKey) else ("", OTHER)
+        counted = found.setdefault(names, [0] * len(_STATES))
+        for at, count in enumerate((load.busy, load.idle, load.starting, load.waiting)):
+            counted[at] += count
+    ranked = sorted(found.items(), key=lambda each: -sum(each[1]))
+    shown = dict(ranked[:MOST_FUNCTIONS])
+    for _, counts in ranked[MOST_FUNCTIONS:]:
+        before = shown.get(("", OTHER), [0] * len(_STATES))
+        shown["", OTHER] = [mine + theirs for mine, theirs in zip(before, counts, strict=True)]
+    workers = GaugeMetricFamily(
+        "fnbus_executor_function_workers", "Processes of a function, by state", labels=["runtime", "function", "state"]
+    )
+    waiting = GaugeMetricFamily(
+        "fnbus_executor_function_waiting", "Calls of a function that wait for a process", labels=["runtime", "function"]
+    )
+    for names, counts in shown.items():
+        for state, count in zip(_STATES[:-1], counts, strict=False):
+            if count:
+                workers.add_metric([*names, state], count)
+        if counts[-1]:
+            waiting.add_metric([*names], counts[-1])
+    yield workers
+    yield waiting
 
 
 def registry(collector: ExecutorCollector) -> CollectorRegistry:

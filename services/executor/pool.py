@@ -34,7 +34,7 @@ one up between two calls. So one version that floods the executor cannot starve 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
 
-from services.executor.slots import Call, Effects, Limits, Refusal, Slot, State, Terms, Version
+from services.executor.slots import Call, Effects, Limits, Load, Refusal, Slot, State, Terms, Version
 
 TURN_SECONDS = 0.1
 """How long a version keeps its only slot while others have none."""
@@ -280,6 +280,14 @@ class Pool[C: Call]:
         self._closed = True
         for slot in list(self._idle.values()):
             self._stop(slot)
+
+    def loads(self) -> Iterator[Load]:
+        """Yield what each version has that has any worker, or any call that waits; slots that end are nobody's."""
+        for version in self._versions.values():
+            if version.slots or version.waiting:
+                idle = len(version.idle)
+                busy = version.slots - version.starting - idle
+                yield Load(version.key, version.starting, idle, busy, len(version.waiting))
 
     def waiting_calls(self) -> Iterator[C]:
         """Yield the calls that wait."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.executor.growth import Growth
 from services.executor.pace import Pace
@@ -112,6 +112,17 @@ class Version:
         self.used_at = 0.0
         self.worker_bytes = 0
         """What a worker is reckoned to use."""
+
+
+class Load(NamedTuple):
+    """How much of an executor one version has at the moment."""
+
+    key: Hashable
+    starting: int
+    idle: int
+    busy: int
+    waiting: int
+    """Calls that wait for one of its workers."""
 
 
 class Slot:

@@ -17,6 +17,7 @@ from libs.messages import subjects
 from libs.storage import port
 from libs.telemetry import ops, tracing
 from services.scheduler import metrics
+from services.scheduler.backlog import Backlog
 from services.scheduler.catalogue import Catalogue
 from services.scheduler.dead_letters import DeadLetterKeeper
 from services.scheduler.dispatch import Dispatch
@@ -30,6 +31,7 @@ from services.scheduler.ticks import Ticks
 log = logging.getLogger(__name__)
 
 _DUE_SECONDS = 0.25
+_BACKLOG_SECONDS = 15.0
 _SWEEP_SECONDS = 60.0
 _PING_SECONDS = 1.0
 
@@ -81,6 +83,7 @@ async def build(chosen: SchedulerSettings, service: Service) -> None:
     )
     ticks = Ticks(dispatch=dispatch, store=store, clock=clock, enabled=chosen.scheduler_enabled)
     letters = DeadLetterKeeper(store=store, clock=clock, keep=keep, tasks=service.tasks)
+    backlog = Backlog(store=store, clock=clock)
     readiness = Readiness(bus, catalogue)
 
     bucket = await bus.bucket(subjects.CATALOG_BUCKET)
@@ -88,13 +91,16 @@ async def build(chosen: SchedulerSettings, service: Service) -> None:
     service.spawn(_every(_PING_SECONDS, partial(readiness.look, store)), name="store ping")
     service.spawn(_every(_DUE_SECONDS, due.publish), name="due jobs")
     service.spawn(_every(_SWEEP_SECONDS, lambda: store.sweep(clock.now())), name="expiry sweep")
+    service.spawn(_every(_BACKLOG_SECONDS, backlog.look), name="backlog")
     service.spawn(ticks.run(), name="ticks")
     service.stack.push_async_callback((await letters.start(bus)).stop)
     server = rpc.Server(bus, "scheduler", service.tasks)
     handlers = Handlers(dispatch=dispatch, store=store, ticks=ticks, bodies=bodies, max_payload=bus.max_payload)
     await handlers.serve(server)
     service.stack.push_async_callback(server.stop)
-    figures = metrics.registry(metrics.SchedulerCollector(bus=bus, dispatch=dispatch, ticks=ticks, letters=letters))
+    figures = metrics.registry(
+        metrics.SchedulerCollector(bus=bus, dispatch=dispatch, ticks=ticks, letters=letters, backlog=backlog)
+    )
     app = ops.OpsApp(service="scheduler", readiness=readiness.missing, metrics=figures)
     await ops.serve(service, app, host=chosen.ops_host, port=chosen.ops_port)
 

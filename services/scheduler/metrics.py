@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from libs.bus import port
+from services.scheduler.backlog import Backlog
 from services.scheduler.dead_letters import DeadLetterKeeper
 from services.scheduler.dispatch import Dispatch
 from services.scheduler.ticks import Ticks
@@ -15,11 +16,12 @@ from services.scheduler.ticks import Ticks
 class SchedulerCollector(Collector):
     """Reads plain counters when it is asked, so that counting costs nothing."""
 
-    def __init__(self, *, bus: port.Bus, dispatch: Dispatch, ticks: Ticks, letters: DeadLetterKeeper) -> None:
+    def __init__(self, *, bus: port.Bus, dispatch: Dispatch, ticks: Ticks, letters: DeadLetterKeeper, backlog: Backlog) -> None:
         self._bus = bus
         self._dispatch = dispatch
         self._ticks = ticks
         self._letters = letters
+        self._backlog = backlog
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
@@ -29,6 +31,12 @@ class SchedulerCollector(Collector):
         for state, count in self._dispatch.ended.items():
             ended.add_metric([state], count)
         yield ended
+        yield GaugeMetricFamily("fnbus_scheduler_queued_jobs", "Jobs that wait", value=self._backlog.queued)
+        yield GaugeMetricFamily(
+            "fnbus_scheduler_oldest_queued_seconds",
+            "How long the job has waited that has waited longest and could run",
+            value=self._backlog.oldest_seconds,
+        )
         yield CounterMetricFamily("fnbus_scheduler_fires", "Nominal times this replica fired", value=self._ticks.fired)
         yield CounterMetricFamily("fnbus_scheduler_races", "Nominal times another replica fired first", value=self._ticks.lost)
         yield CounterMetricFamily("fnbus_scheduler_dead_letters", "Messages that were given up", value=self._letters.kept)

@@ -147,6 +147,15 @@ class JobStore:
         documents = await self._store.find(JOBS, where, sort="created_at", descending=True, limit=limit)
         return [_stored(document).job for document in documents]
 
+    async def queued(self) -> int:
+        """Return how many jobs are queued."""
+        return await self._store.count(JOBS, (Where("state", "==", JobState.QUEUED.value),))
+
+    async def oldest_queued(self, *, limit: int) -> list[Job]:
+        """Return the queued jobs that were handed in first."""
+        where = (Where("state", "==", JobState.QUEUED.value),)
+        return [_stored(document).job for document in await self._store.find(JOBS, where, sort="created_at", limit=limit)]
+
     async def of_schedule(self, key: str, *, limit: int) -> list[Job]:
         """Return the newest jobs that a schedule fired."""
         where = (Where("schedule", "==", key),)

@@ -702,6 +702,14 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.idle == states.count(State.IDLE)
 
     @invariant()
+    def what_is_told_of_versions_is_all_there_is(self) -> None:
+        loads = list(self.pool.loads())
+        assert sum(load.busy for load in loads) == self.pool.busy
+        assert sum(load.idle for load in loads) == self.pool.idle
+        assert sum(load.starting for load in loads) == self.pool.workers - self.pool.busy - self.pool.idle - self.pool.ending
+        assert sum(load.waiting for load in loads) == self.pool.waiting
+
+    @invariant()
     def every_call_is_in_one_place(self) -> None:
         places = [*self.done, *(each for each, _ in self.effects.refused), *self.effects.running.values()]
         places += self.pool.waiting_calls()
