@@ -12,7 +12,7 @@ from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, VersionEnt
 from libs.storage.port import Collection, Document, Index
 
 FUNCTIONS = Collection("functions", (Index(("source",)),))
-"""What a function is now: `_id` is `<namespace>/<runtime>/<name>`."""
+"""What a function is now, or that it is gone: `_id` is `<namespace>/<runtime>/<name>`."""
 VERSIONS = Collection("versions", (Index(("function",)),))
 """Every version that was deployed and is still kept; `_id` is `<function's id>@<digest>`. Only its stamp is ever changed."""
 BUNDLES = Collection("bundles")
@@ -50,6 +50,16 @@ def from_entry(entry: FunctionEntry) -> Document:
         "source": entry.source,
         "entry": codec.encode(replace(entry, revision=0)),
     }
+
+
+def remains(entry: FunctionEntry, now: datetime) -> Document:
+    """Return what stays of a function that is removed: its revision goes on from there, should it come back."""
+    return {"_id": id_of(entry), "source": "", "entry": b"", "gone_at": now}
+
+
+def is_gone(document: Document) -> bool:
+    """Return whether a document is what stayed of a function."""
+    return "gone_at" in document
 
 
 def to_entry(document: Document) -> FunctionEntry:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from libs.clock import Clock
 from libs.messages import codec
@@ -51,6 +52,8 @@ class Functions:
             for document in page:
                 identity = document["_id"]
                 same = known.get(identity)
+                if documents.is_gone(document):
+                    continue
                 if same is not None and same.revision == document["revision"]:
                     entries[identity] = same
                 else:
@@ -66,7 +69,7 @@ class Functions:
     async def read(self, identity: str) -> FunctionEntry | None:
         """Return a function, or None when there is none that can be read."""
         document = await self._store.get(documents.FUNCTIONS, identity)
-        return None if document is None else _readable(document)
+        return None if document is None or documents.is_gone(document) else _readable(document)
 
     async def write(
         self,
@@ -100,8 +103,7 @@ class Functions:
         if entry.revision:
             revision = await self._store.replace(documents.FUNCTIONS, document, revision=entry.revision)
         else:
-            await self._store.insert(documents.FUNCTIONS, document)
-            revision = 1
+            revision = await self._add(document)
         for digest in {*former.values()} - {version.digest for version in steering.all_versions(entry)}:
             await self._store.delete(documents.VERSIONS, documents.version_id(documents.id_of(entry), digest))
         return replace(entry, revision=revision)
@@ -112,12 +114,23 @@ class Functions:
         Raises:
             RevisionConflictError: it was changed since it was read.
         """
-        identity = documents.id_of(entry)
-        if await self._store.delete(documents.FUNCTIONS, identity, revision=entry.revision):
-            return True
-        if await self._store.get(documents.FUNCTIONS, identity) is not None:
-            raise RevisionConflictError(f"{identity} was changed since it was read")
-        return False
+        remains = documents.remains(entry, self._clock.now())
+        try:
+            await self._store.replace(documents.FUNCTIONS, remains, revision=entry.revision)
+        except RevisionConflictError:
+            there = await self._store.get(documents.FUNCTIONS, remains["_id"])
+            if there is not None and not documents.is_gone(there):
+                raise
+            return False
+        return True
+
+    async def forget(self, *, before: datetime) -> int:
+        """Remove what stayed of functions that went before that moment, so that they may begin at 1 again; return how many."""
+        forgotten = 0
+        for document in await self._store.find(documents.FUNCTIONS, [Where("source", "==", "")], limit=_PAGE):
+            if documents.is_gone(document) and document["gone_at"] < before:
+                forgotten += await self._store.delete(documents.FUNCTIONS, document["_id"], revision=document["revision"])
+        return forgotten
 
     async def versions(self, function: str) -> list[Document]:
         """Return the documents of all kept versions of a function, the latest used first."""
@@ -164,6 +177,22 @@ class Functions:
         if revision:
             return await self._store.replace(documents.CATALOG, document, revision=revision)
         await self._store.insert(documents.CATALOG, document)
+        return 1
+
+    async def _add(self, document: Document) -> int:
+        """Store a function that is not there, or not any more; return its revision, which never was one of it before.
+
+        Raises:
+            DuplicateKeyError: there is such a function already.
+            RevisionConflictError: another registry was faster.
+        """
+        try:
+            await self._store.insert(documents.FUNCTIONS, document)
+        except DuplicateKeyError:
+            there = await self._store.get(documents.FUNCTIONS, document["_id"])
+            if there is None or not documents.is_gone(there):
+                raise
+            return await self._store.replace(documents.FUNCTIONS, document, revision=there["revision"])
         return 1
 
     async def _version(self, entry: FunctionEntry, version: VersionEntry, *, by: str, former: Mapping[str, str]) -> Document:

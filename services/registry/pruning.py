@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 YOUNG = timedelta(hours=1)
 """Versions and code of this age or less stay."""
+FORGOTTEN = timedelta(days=30)
+"""How long it is known of functions that are gone which revisions they had."""
 
 
 class Pruning:
@@ -57,6 +59,7 @@ class Pruning:
             errors.TemporaryError: store or bus cannot be reached; the rest is done the next time.
         """
         await self._functions.ensure()
+        await self._functions.forget(before=self._clock.now() - FORGOTTEN)
         contents = await self._functions.read_all({})
         if contents.unknown:
             return 0  # a newer registry's functions may need what this one does not know of

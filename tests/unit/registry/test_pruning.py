@@ -1,5 +1,6 @@
 """Former versions go, some are kept, and nothing that is needed or young is touched."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,9 +11,10 @@ from libs.clock import ManualClock
 from libs.messages import bundles, codec, subjects
 from libs.messages.catalog import Bundle, BundleFile, FunctionEntry, Policy, VersionEntry
 from libs.storage.memory import MemoryStore
+from libs.storage.port import RevisionConflictError
 from services.registry import documents
 from services.registry.functions import Functions
-from services.registry.pruning import YOUNG, Pruning
+from services.registry.pruning import FORGOTTEN, YOUNG, Pruning
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -134,6 +136,25 @@ async def test_prune_removes_all_of_a_function_that_is_gone(stand: Stand) -> Non
 
     assert await stand.versions() == set()
     assert not await stand.has("one")
+
+
+async def test_function_that_comes_back_goes_on_with_its_revisions_until_it_is_forgotten(stand: Stand) -> None:
+    await stand.functions.remove(await stand.deploy("f", "one"))
+    stand.revisions.clear()
+    stand.clock.advance(FORGOTTEN)
+    await stand.pruning().prune()
+    second = await stand.deploy("f", "one")
+    assert second.revision == 3
+    with pytest.raises(RevisionConflictError):
+        await stand.functions.remove(replace(second, revision=2))
+    assert await stand.functions.remove(second)
+    assert not await stand.functions.remove(second)
+    assert (await stand.functions.read_all({})).entries == {}
+
+    stand.revisions.clear()
+    stand.clock.advance(FORGOTTEN + timedelta(days=1))
+    await stand.pruning().prune()
+    assert (await stand.deploy("f", "one")).revision == 1
 
 
 async def test_prune_says_that_the_store_is_away(stand: Stand) -> None:

@@ -156,6 +156,14 @@ async def test_removed_function_leaves_its_versions_and_what_is_another_s(demo: 
         await demo.detail()
 
 
+async def test_function_that_is_made_again_has_no_revision_that_it_had_before(demo: Registry) -> None:
+    await demo.change(ChangeKind.DELETE)
+    again = await demo.change(ChangeKind.CREATE)
+    assert again.revision == 3
+    assert (await demo.change(ChangeKind.CONFIG, {"timeout_ms": 7}, expected=1)).outdated
+    assert not (await demo.change(ChangeKind.CONFIG, {"timeout_ms": 7}, expected=3)).outdated
+
+
 @pytest.mark.parametrize("kind", [ChangeKind.CONFIG, ChangeKind.ENV, ChangeKind.CODE, ChangeKind.DELETE])
 async def test_unknown_function_is_not_found(registry: Registry, kind: ChangeKind) -> None:
     with pytest.raises(errors.NotFoundError, match="unknown function"):
