@@ -332,6 +332,8 @@ async def test_invocation_or_job_that_cannot_be_is_refused(
     answer = await fastfn.post(path, content=content)
 
     told = answer.json()
+    if "missing" in text and path == "/_fn/invoke":
+        text = "missing required path params"
     if text == "runtime":
         text = "runtime must be a non-empty string" if path == "/_fn/invoke" else "invalid runtime"
     assert (answer.status_code, told["error"]) == (status, text)
@@ -394,6 +396,7 @@ async def test_job_has_every_field_of_the_contract(fastfn: httpx.AsyncClient) ->
 
 
 async def test_lists_are_lists_when_they_are_empty_and_shapes_are_the_contracts(fastfn: httpx.AsyncClient) -> None:
+    assert (await fastfn.get("/whole")).status_code == 200
     health, catalog, packs, schedules, functions, reloaded = [
         answer.json()
         for answer in await asyncio.gather(
@@ -409,6 +412,11 @@ async def test_lists_are_lists_when_they_are_empty_and_shapes_are_the_contracts(
         "total", "warm", "stale", "cold", "keep_warm_enabled", "pool_enabled", "pool_active", "pool_queued", "pool_queue_drops",
         "pool_queue_overflow_drops", "pool_queue_timeout_drops",
     } <= health["functions"]["summary"].keys()  # fmt: skip
+    state = next(each for each in health["functions"]["states"] if each["key"] == "python/whole@default")
+    assert state.keys() >= {"runtime", "name", "state", "keep_warm", "worker_pool"}
+    assert {"enabled", "max_workers", "max_queue", "overflow_status", "active", "queued", "queue_drops"} <= state[
+        "worker_pool"
+    ].keys()
     assert catalog["mapped_routes"]["/users/:id"] == [
         {"runtime": "python", "fn_name": "users/[id].py", "methods": ["GET"], "source_rank": 1, "force_url": False}
     ]
@@ -453,3 +461,8 @@ async def test_logs_and_secrets_refuse_in_the_contracts_words(fastfn: httpx.Asyn
         gone = await fastfn.delete("/_fn/secrets?key=OF_A_TEST")
         assert (gone.status_code, gone.json()) == (200, {"status": "deleted", "key": "OF_A_TEST"})
     assert (await fastfn.post("/_fn/login", json={})).json()["error"] == "login disabled"
+    for method, path in (("PUT", "/_fn/ui-state"), ("POST", "/_fn/secrets")):
+        large = await fastfn.request(method, path, content=b" " * (128 * 1024 + 1))
+        assert (large.status_code, large.json()["error"]) == (413, "payload too large")
+    wrong = await fastfn.put("/_fn/ui-state", json={"ui_enabled": "yes"})
+    assert (wrong.status_code, wrong.json()["error"]) == (400, "ui_enabled must be boolean")

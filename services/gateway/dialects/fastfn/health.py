@@ -10,26 +10,22 @@ from starlette.responses import Response
 
 from libs.messages.calls import Heartbeat
 from libs.messages.catalog import Policy
-from services.gateway.admission import Gate
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis
 from services.gateway.dialects.fastfn.shown import Shown
+from services.gateway.dialects.fastfn.states import States
 from services.gateway.guard.gate import caller_of
-from services.gateway.routing.index import DEFAULT_LABEL, RUNTIME_ORDER
+from services.gateway.routing.index import RUNTIME_ORDER
 
-_MAX_STATES = 200
 _DEFAULTS = Policy()
 
 
 def health(plane: Plane) -> Handler:
     """Return the endpoint that tells how things are: 200 as soon as calls can be taken, 503 before."""
+    states = States(plane.catalogue)
 
     async def endpoint(request: Request) -> Response:
         table = plane.catalogue.table
-        called = plane.catalogue.gates.called()
-        warm = sum(gate.warmed for gate in called)
-        shed = sum(gate.shed for gate in called)
-        timed_out = sum(gate.timed_out for gate in called)
         alive = plane.alive()
         missing = plane.missing() or ("" if alive else "no executor is there")
         runtimes = runtimes_of(alive)
@@ -40,22 +36,7 @@ def health(plane: Plane) -> Handler:
             "socket_base_dir": "",
             "hot_reload": _hot_reload(plane),
             "routing": {"mapped_routes": len(table) - len(table.conflicts), "mapped_route_conflicts": len(table.conflicts)},
-            "functions": {
-                "summary": {
-                    "total": len(table.names),
-                    "warm": warm,
-                    "stale": 0,
-                    "cold": max(0, len(table.names) - warm),
-                    "keep_warm_enabled": 0,
-                    "pool_enabled": len(table.names),
-                    "pool_active": sum(gate.in_flight for gate in called),
-                    "pool_queued": sum(gate.waiting for gate in called),
-                    "pool_queue_drops": shed + timed_out,
-                    "pool_queue_overflow_drops": shed,
-                    "pool_queue_timeout_drops": timed_out,
-                },
-                "states": [_state(gate) for gate in called[:_MAX_STATES]],
-            },
+            "functions": states.shown(),
             "runtimes": runtimes,
             "executors": [_executor(each) for each in alive],
             "bus": {"connected": plane.bus.connected},
@@ -143,20 +124,4 @@ def _executor(each: Heartbeat) -> dict[str, Any]:
         "busy": each.busy,
         "waiting": each.waiting,
         "limit": each.limit,
-    }
-
-
-def _state(gate: Gate) -> dict[str, Any]:
-    return {
-        "runtime": gate.runtime,
-        "name": gate.function,
-        **({"version": gate.label} if gate.label != DEFAULT_LABEL else {}),
-        "key": f"{gate.runtime}/{gate.function}@{gate.label}",
-        "state": "warm" if gate.warmed else "cold",
-        "worker_pool": {
-            "max_workers": gate.limit,
-            "active": gate.in_flight,
-            "queued": gate.waiting,
-            "queue_drops": {"overflow": gate.shed, "timeout": gate.timed_out, "total": gate.shed + gate.timed_out},
-        },
     }

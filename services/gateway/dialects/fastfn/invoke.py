@@ -9,12 +9,14 @@ from starlette.responses import Response
 from libs.messages import calls, heads
 from libs.telemetry import tracing
 from services.gateway import answers, turn
+from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn import jobs, submission, targets
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, json_response, read_body
 
 _AGENT = "fastfn-console-invoke"
 _JSON_OVERHEAD = 2
+_MISSING = "missing required path params"
 _WRONG_RUNTIME = "runtime must be a non-empty string"
 
 
@@ -30,7 +32,7 @@ def invoke(plane: Plane) -> Handler:
 
         body = await read_body(request, limit=plane.max_body_bytes * _JSON_OVERHEAD)
         wanted = submission.parse(body, wrong_runtime=_WRONG_RUNTIME)
-        place = targets.resolve(plane.catalogue.table, wanted, without_route=True)
+        place = _place(plane, wanted)
         given = tracing.parse(request.headers.get("traceparent", ""))
         trace = given.child() if given else tracing.start()
         callee = place.callee
@@ -58,6 +60,20 @@ def invoke(plane: Plane) -> Handler:
         return json_response(_envelope(outcome, place, latency), headers=headers | {"traceparent": trace.header()})
 
     return endpoint
+
+
+def _place(plane: Plane, wanted: submission.Submission) -> targets.Place:
+    """Return what is meant.
+
+    Raises:
+        Refusal: nothing is; parameters that are missing are named beside the text here, and in it for jobs.
+    """
+    try:
+        return targets.resolve(plane.catalogue.table, wanted, without_route=True)
+    except Refusal as refusal:
+        if "missing_params" in refusal.more:
+            raise Refusal(refusal.status, _MISSING, *refusal.headers, **refusal.more) from None
+        raise
 
 
 def _envelope(reply: calls.Reply, place: targets.Place, latency_ms: float) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def parse(data: bytes, *, wrong_runtime: str = "invalid runtime") -> Submission:
 
     Args:
         data: the body.
-        wrong_runtime: how a `runtime` that can be none is refused.
+        wrong_runtime: how a `runtime` that is no text, or an empty one, is refused.
 
     Raises:
         Refusal: 400 or 413, with the contract's text and, where that says little, a `detail`.
@@ -61,7 +61,7 @@ def parse(data: bytes, *, wrong_runtime: str = "invalid runtime") -> Submission:
     wanted = Submission(
         name=_name(found.get("name")),
         version=_token(found.get("version"), _VERSION, "invalid version") or DEFAULT_LABEL,
-        runtime=_token(found.get("runtime"), _RUNTIME, wrong_runtime),
+        runtime=_runtime(found.get("runtime"), wrong_runtime),
         method=_method(found.get("method")),
         route=_route(found.get("route")),
         params=_params(found.get("params")),
@@ -99,6 +99,12 @@ def _token(value: object, shape: re.Pattern[str], text: str) -> str:
     if not isinstance(value, str) or shape.fullmatch(value) is None:
         raise Refusal(400, text)
     return value
+
+
+def _runtime(value: object, wrong: str) -> str:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise Refusal(400, wrong)
+    return _token(value, _RUNTIME, "invalid runtime")
 
 
 def _method(value: object) -> str:
