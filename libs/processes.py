@@ -1,14 +1,23 @@
-"""What processes of fnbus ask of the kernel: to end with their parent, and to be scheduled for throughput."""
+"""What processes of fnbus are called, and ask of the kernel: to end with their parent, to be scheduled for throughput."""
 
 import contextlib
 import ctypes
+import functools
 import os
+import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Generator
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 71
+
+
+@functools.cache
+def replica_name() -> str:
+    """Return what this process is called among its like: no other one has this name, on whatever machine."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def bound_to_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:

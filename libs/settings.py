@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -66,6 +66,15 @@ class ServiceSettings(BaseSettings):
     exit_with_parent: bool = False
     """Stop when the process that started this one has gone (set by `fnbus dev`)."""
 
+    @field_validator("secret_keys")
+    @classmethod
+    def _is_a_key_ring(cls, given: SecretStr) -> SecretStr:
+        if given.get_secret_value():
+            from libs.secrets import KeyRing  # most services have no keys, and need no cryptography
+
+            KeyRing.parse(given.get_secret_value())
+        return given
+
 
 def environment() -> Mapping[str, str]:
     """Return the whole environment, for programs that are handed a part of it: whoever starts them says which by name."""
@@ -93,7 +102,7 @@ def _told(kind: type[BaseSettings], fault: ErrorDetails) -> str:
     variable = _variable(kind, name) if field else said
     secret = field is None or field.annotation is SecretStr
     given = "" if secret else f" (got {fault.get('input')!r})"
-    return f"{variable}: {fault['msg']}{given}"
+    return f"{variable}: {fault['msg'].removeprefix('Value error, ')}{given}"
 
 
 def _variable(kind: type[BaseSettings], name: str) -> str:

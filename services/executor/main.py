@@ -2,14 +2,11 @@
 
 import asyncio
 import logging
-import os
 import resource
-import secrets
-import socket
 from collections.abc import Collection
 from functools import partial
 
-from libs import errors, lifecycle, settings
+from libs import lifecycle, processes, settings
 from libs.bus import jetstream, streams
 from libs.bus.port import Bus
 from libs.clock import SystemClock
@@ -37,7 +34,7 @@ def main() -> int:
 
 async def build(chosen: ExecutorSettings, descriptor: GuestDescriptor, service: Service) -> None:
     """Connect, start everything, and push every undo on the service's stack."""
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    name = processes.replica_name()
     _allow_open_files()
     state = (chosen.data_dir / "executor").absolute()
     sandbox = await choose(chosen.isolation, state=state, fenced_ports=fenced(chosen))
@@ -106,12 +103,7 @@ def missing(bus: Bus, executor: Executor) -> str:
 
 def _keys(chosen: ExecutorSettings) -> KeyRing | None:
     text = chosen.secret_keys.get_secret_value()
-    if not text:
-        return None
-    try:
-        return KeyRing.parse(text)
-    except ValueError as error:
-        raise errors.PermanentError(f"FNBUS_SECRET_KEYS: {error}") from error
+    return KeyRing.parse(text) if text else None
 
 
 def _allow_open_files() -> None:

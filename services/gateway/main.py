@@ -1,8 +1,6 @@
 """The gateway as a program: settings from the environment, the bus, and the parts put together."""
 
-import os
-
-from libs import lifecycle, settings
+from libs import lifecycle, processes, settings
 from libs.bus import jetstream
 from libs.lifecycle import Service
 from libs.telemetry import tracing
@@ -15,7 +13,7 @@ def main() -> int:
     found = settings.load(GatewaySettings)
 
     async def build(service: Service) -> None:
-        tracer = tracing.connect(service="gateway", endpoint=found.otlp_endpoint, replica=str(os.getpid()))
+        tracer = tracing.connect(service="gateway", endpoint=found.otlp_endpoint, replica=processes.replica_name())
         service.stack.callback(tracer.close)
         bus = await jetstream.connect(
             url=found.nats_url, user=found.nats_user, password=found.nats_password.get_secret_value(), name="gateway"

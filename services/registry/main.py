@@ -3,13 +3,10 @@
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-import sys
 from datetime import timedelta
 from functools import partial
 
-from libs import errors, lifecycle, settings
+from libs import errors, lifecycle, processes, settings
 from libs.bus import jetstream, port, rpc
 from libs.clock import Clock, SystemClock
 from libs.lifecycle import Service
@@ -59,12 +56,7 @@ _BRING_OUT_SECONDS = 2.0
 def main() -> int:
     """Run the registry until it is told to stop; return the exit code."""
     chosen = settings.load(RegistrySettings)
-    try:
-        sealer = _sealer(chosen)
-    except ValueError as error:
-        sys.stderr.write(f"fnbus: setting FNBUS_SECRET_KEYS: {error}\n")
-        return 2
-    return lifecycle.run("registry", chosen, partial(build, chosen, sealer))
+    return lifecycle.run("registry", chosen, partial(build, chosen, _sealer(chosen)))
 
 
 async def build(chosen: RegistrySettings, sealer: Sealer, service: Service) -> None:
@@ -134,7 +126,7 @@ async def start(
     bus.on_state(on_state)
     readiness.watch(bus=bus, store=store, deployments=deployments)
     figures = FigureKeeper(store=store, clock=clock)
-    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=_replica(), figures=figures)
+    history = History(bus=bus, store=store, clock=clock, metrics=metrics, replica=processes.replica_name(), figures=figures)
     history_retention = Retention(
         store=store,
         clock=clock,
@@ -230,7 +222,7 @@ async def _store(chosen: RegistrySettings) -> Store:
 
 async def _migrate(store: Store) -> None:
     """Bring the store to the present form, as soon as it can be reached; before that nothing else touches it."""
-    migrations = Migrations(store=store, clock=SystemClock(), replica=_replica())
+    migrations = Migrations(store=store, clock=SystemClock(), replica=processes.replica_name())
     while True:
         try:
             await migrations.run()
@@ -239,10 +231,6 @@ async def _migrate(store: Store) -> None:
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             return
-
-
-def _replica() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 async def _open(chosen: RegistrySettings) -> Store:

@@ -2,14 +2,11 @@
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
-from libs import errors, lifecycle, settings
+from libs import errors, lifecycle, processes, settings
 from libs.bus import jetstream, rpc, streams
 from libs.clock import SystemClock
 from libs.lifecycle import Service
@@ -44,7 +41,7 @@ def main() -> int:
 
 async def build(chosen: SchedulerSettings, service: Service) -> None:
     """Connect, start everything, and push every undo on the service's stack."""
-    replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    replica = processes.replica_name()
     clock, keep = SystemClock(), timedelta(hours=chosen.job_keep_hours)
     tracer = tracing.connect(service="scheduler", endpoint=chosen.otlp_endpoint, replica=replica)
     service.stack.callback(tracer.close)

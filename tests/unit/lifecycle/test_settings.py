@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from libs import settings
+
 _ROOT = Path(__file__).parents[3]
 
 _PROGRAM = """
@@ -69,7 +71,7 @@ def test_load_names_every_setting_that_is_wrong(tmp_path: Path) -> None:
 def test_load_keeps_a_secret_to_itself_when_its_value_is_wrong(tmp_path: Path) -> None:
     done = _load(tmp_path, FNBUS_TOKEN="hush")
     assert done.returncode == 2
-    assert "FNBUS_TOKEN: Value error, is too short" in done.stderr
+    assert "FNBUS_TOKEN: is too short" in done.stderr
     assert "hush" not in done.stderr
 
 
@@ -85,3 +87,18 @@ def test_load_takes_the_standard_name_for_the_collector(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert '"otlp_endpoint":"http://127.0.0.1:4318"' in done.stdout
     assert '"nats_url":"nats://a:1"' in done.stdout
+
+
+def test_key_ring_that_is_none_is_named_and_no_key_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FNBUS_SECRET_KEYS", "k1:c2VjcmV0")
+
+    with pytest.raises(SystemExit) as ended:
+        settings.load(settings.ServiceSettings)
+
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fnbus: setting FNBUS_SECRET_KEYS: ")
+    assert "k1" in said
+    assert "c2VjcmV0" not in said

@@ -6,7 +6,6 @@ import pytest
 
 from libs import settings
 from libs.messages.catalog import Policy
-from services.registry import main
 from services.registry.settings import RegistrySettings, defaults, pace
 from services.registry.source.watching import Pace
 
@@ -65,17 +64,6 @@ def test_settings_name_the_one_that_is_wrong(
 
     assert ended.value.code == 2
     assert name.partition("_")[2] in capsys.readouterr().err
-
-
-def test_main_names_the_key_ring_when_it_is_malformed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FNBUS_SECRET_KEYS", "k1:c2VjcmV0")
-
-    assert main.main() == 2
-    said = capsys.readouterr().err
-    assert "FNBUS_SECRET_KEYS" in said
-    assert "c2VjcmV0" not in said
 
 
 def test_settings_have_fastfns_names_for_defaults_and_watching(monkeypatch: pytest.MonkeyPatch) -> None:
