@@ -1,7 +1,7 @@
 """The errors of fnbus: one base, and two branches that decide the fate of a message.
 
-A consumer that meets a `PermanentError` terminates the message and dead-letters it; on a `TemporaryError` it
-hands the message back for later. Everything else is a defect and is treated as temporary with a bounded number of tries.
+A consumer that meets a `PermanentError` terminates the message and dead-letters it; on a `TemporaryError` it hands the message
+back for later. Everything else is a defect: it is logged with its traceback, and tried a few times.
 """
 
 

@@ -33,6 +33,8 @@ class RpcReply:
     error: str = ""
     """Kind of the error, empty when there is none."""
     message: str = ""
+    retry_after: float = 0.0
+    """Seconds after which to ask again, as the serving side has it; 0: it does not say."""
 
 
 async def call[T](
@@ -52,7 +54,7 @@ async def call[T](
     message = await bus.request(subject, codec.encode(request), timeout=timeout, traceparent=traceparent)
     answer = codec.decode(RpcReply, message.data)
     if answer.error:
-        raise _KINDS.get(answer.error, errors.TemporaryError)(answer.message)
+        raise _raised(answer)
     return codec.decode(reply, answer.ok)
 
 
@@ -117,6 +119,13 @@ class Server:
             self._bus.post(message.reply, codec.encode(_error(error)))
 
 
+def _raised(answer: RpcReply) -> errors.FnbusError:
+    error = _KINDS.get(answer.error, errors.TemporaryError)(answer.message)
+    if isinstance(error, errors.TemporaryError):
+        error.retry_after = answer.retry_after or None
+    return error
+
+
 def _error(error: errors.FnbusError) -> RpcReply:
     match error:
         case errors.NotFoundError():
@@ -129,4 +138,5 @@ def _error(error: errors.FnbusError) -> RpcReply:
             kind = "unavailable"
         case _:
             kind = "temporary"
-    return RpcReply(error=kind, message=str(error))
+    after = error.retry_after if isinstance(error, errors.TemporaryError) else None
+    return RpcReply(error=kind, message=str(error), retry_after=float(after or 0))

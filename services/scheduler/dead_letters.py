@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 CONSUMER = ConsumerSpec(stream=subjects.EVENTS_STREAM, name="scheduler-dead-letters", filter=subjects.DEAD_LETTER)
 _CREDIT = 32
 _RETRY_SECONDS = 5.0
+_MAX_DELIVERIES = 5
+"""Of a letter that cannot be stored for a reason that nobody foresaw."""
 
 
 class DeadLetterKeeper:
@@ -65,12 +67,23 @@ class DeadLetterKeeper:
             )
         except errors.TemporaryError as error:
             log.warning("a dead letter waits: %s", error, extra={"action": "dead_letter_deferred"})
-            # Without the bus it delivers again by itself.
-            with contextlib.suppress(errors.TemporaryError):
-                await delivery.nak(delay=_RETRY_SECONDS)
+            await self._again(delivery)
+        except Exception:
+            log.exception(
+                "a dead letter could not be stored", extra={"action": "dead_letter_failed", "sequence": delivery.sequence}
+            )
+            await self._again(delivery, at_most=_MAX_DELIVERIES)
         finally:
             if self._consumer is not None:
                 self._consumer.pull(1)
+
+    async def _again(self, delivery: port.Delivery, *, at_most: int = 0) -> None:
+        """Have a letter delivered later, unless it was `at_most` times (0: for ever); without the bus it is so by itself."""
+        with contextlib.suppress(errors.TemporaryError):
+            if at_most and delivery.deliveries >= at_most:
+                await delivery.term()
+            else:
+                await delivery.nak(delay=_RETRY_SECONDS)
 
 
 def letter_of(ending: Ending, head: bytes, *, source: str) -> DeadLetter | None:

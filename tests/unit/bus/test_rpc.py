@@ -64,6 +64,17 @@ async def test_error_is_raised_again_as_its_own_kind(
         assert type(found.value) is caught
 
 
+async def test_when_to_ask_again_crosses_the_bus(bus: MemoryBus) -> None:
+    async def handler(_request: JobGet, _traceparent: str) -> JobGet:
+        raise errors.UnavailableError("not now", retry_after=2.5)
+
+    async with asyncio.TaskGroup() as tasks:
+        await rpc.Server(bus, "scheduler", tasks).serve("get", JobGet, handler)
+        with pytest.raises(errors.UnavailableError) as found:
+            await ask(bus)
+        assert found.value.retry_after == 2.5
+
+
 async def test_defect_of_a_handler_is_temporary_and_tells_nothing_of_the_inside(bus: MemoryBus) -> None:
     async def handler(_request: JobGet, _traceparent: str) -> JobGet:
         raise KeyError("password=hunter2")

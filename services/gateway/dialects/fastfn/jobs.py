@@ -19,7 +19,6 @@ from services.gateway.dialects.fastfn.shapes import Handler, error_response, jso
 from services.gateway.routing.index import DEFAULT_LABEL
 
 _SCHEDULER = "scheduler"
-_GONE = "unknown function or version"
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 200
 _JSON_OVERHEAD = 2
@@ -103,10 +102,7 @@ def retry(plane: Plane) -> Handler:
     async def endpoint(request: Request) -> Response:
         ask = jobs.JobRetry(id=request.path_params["id"])
         try:
-            view = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "retry"), ask, jobs.JobView)
-        except errors.NotFoundError as error:
-            gone = "job not found" if str(error) != _GONE else _GONE
-            raise Refusal(404, gone) from None
+            view = await _of_one(plane, "retry", ask, jobs.JobView)
         except errors.ConflictError as error:
             raise Refusal(409, "job has not failed", detail=str(error)) from None
         return json_response(meta(view))
@@ -236,13 +232,15 @@ def _submit(wanted: submission.Submission, place: targets.Place, traceparent: st
     )
 
 
-async def _of_one[T](plane: Plane, operation: str, ask: jobs.JobGet | jobs.JobCancel | jobs.JobResultGet, kind: type[T]) -> T:
+async def _of_one[T](
+    plane: Plane, operation: str, ask: jobs.JobGet | jobs.JobCancel | jobs.JobRetry | jobs.JobResultGet, kind: type[T]
+) -> T:
     """Ask the scheduler about one job.
 
     Raises:
-        Refusal: there is none.
+        Refusal: there is none, or its function is gone.
     """
     try:
         return await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, operation), ask, kind)
-    except errors.NotFoundError:
-        raise Refusal(404, "job not found") from None
+    except errors.NotFoundError as error:
+        raise Refusal(404, str(error)) from None
