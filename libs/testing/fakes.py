@@ -120,7 +120,7 @@ class FakeScheduler:
 
     async def _get(self, request: jobs.JobGet, _: str) -> jobs.JobView:
         if request.id not in self.jobs:
-            raise errors.NotFoundError(f"no job {request.id}")
+            raise errors.NotFoundError("job not found")
         return self.jobs[request.id]
 
     async def _list(self, request: jobs.JobList, _: str) -> jobs.JobViews:
