@@ -31,7 +31,7 @@ SETTINGS = {
     "FN_CONSOLE_LOGIN_PASSWORD": "right",
 }
 ENDLESS = {"/_fn/logs/stream"}
-EXAMPLES = 16
+EXAMPLES = 12
 """Of each operation, half of them requests that fit the document."""
 ORDER = ("POST", "PUT", "PATCH", "GET", "DELETE")
 """Things are made first and removed last, so that the others have something to be about."""

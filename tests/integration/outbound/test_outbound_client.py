@@ -1,11 +1,22 @@
 """The client that connects to no address that was not looked at, with real connections."""
 
+import asyncio
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from libs.outbound.client import Client, OutboundError, PrivateHostError, Request, TimeoutExceededError, TooLargeError
-from libs.testing.origin import Origin, origin
+from libs.testing.origin import OK, Origin, origin
 
 
 @pytest.fixture
@@ -145,3 +156,46 @@ async def test_a_host_that_does_not_answer_cannot_be_reached(client: Client) -> 
         pass
     with pytest.raises(OutboundError, match=r"127\.0\.0\.1 cannot be reached"):
         await client.send(asked(found))
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_taken_only_when_that_is_said(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "pem"))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await writer.drain()
+        writer.close()
+
+    strict, lax = Client(), Client(verify_tls=False)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        request = replace(asked(Origin(port=port)), scheme="https")
+        with pytest.raises(OutboundError, match=r"127\.0\.0\.1"):
+            await strict.send(request)
+        assert (await lax.send(request)).body == b"ok"
+        await strict.close()
+        await lax.close()
+
+
+def self_signed(path: Path) -> Path:
+    """Write a certificate of its own, and its key, into one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
