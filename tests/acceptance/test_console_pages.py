@@ -49,7 +49,8 @@ async def test_page_about_managing_functions_works_as_printed(shell: Shell) -> N
         ["GET"],
         "Demo function",
     )
-    assert (await shell.answers(page.DETAIL)) == made
+    # Whether an executor was heard of lately may change from one to the other on a machine that is busy.
+    assert (await shell.answers(page.DETAIL)) | {"runtime_health": made["runtime_health"]} == made
     assert made["metadata"]["dependency_resolution"]["last_install_status"] == "skipped"
 
     policy = (await shell.answers(page.POLICY))["policy"]
