@@ -11,6 +11,7 @@ from cli.client import Address, GatewayClient
 from cli.errors import CommandError
 from cli.functions import Named
 from cli.output import Column, field, moment
+from cli.progress import bar
 
 _ENV: Sequence[Column] = (
     ("key", field("key")),
@@ -83,6 +84,33 @@ def secret_rm(keys: Sequence[str], *, at: Address) -> int:
             gateway.ask("DELETE", "/_fn/secrets", query={"key": key})
     output.remark(f"removed {', '.join(keys)}", fg="green")
     return 0
+
+
+def secret_rotate(*, at: Address, json: bool) -> int:
+    """Have everything sealed anew with the first key of the ring; return 1 when something stays under another one."""
+    after, looked, resealed = "", 0, 0
+    failed: list[str] = []
+    with GatewayClient(at) as gateway:
+        first = done = gateway.ask("POST", "/_fn/secrets/rotate")
+        with bar("sealing anew", total=int(first["total"])) as advance:
+            while True:
+                looked += done["looked"]
+                resealed += done["resealed"]
+                failed += done["failed"]
+                advance(done["looked"])
+                last, after = after, done.get("after") or ""
+                if not after:
+                    break
+                if after == last:
+                    raise CommandError(f"the gateway does not get past {after}")
+                done = gateway.ask("POST", "/_fn/secrets/rotate", query={"after": after})
+    if json:
+        output.as_json({"key": done["key"], "looked": looked, "resealed": resealed, "failed": failed})
+    else:
+        output.line(f"{resealed} of {looked} were sealed anew with the key {done['key']}")
+        for each in failed:
+            output.remark(f"still under another key: {each}", fg="red")
+    return 1 if failed else 0
 
 
 def value_of(key: str, *, option: str) -> str:

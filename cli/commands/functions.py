@@ -219,3 +219,21 @@ def secret_rm(keys: _Keys, *, at: Address) -> None:
     from cli import variables
 
     raise typer.Exit(variables.secret_rm(keys, at=at))
+
+
+@secret.command("rotate")
+@remote
+def secret_rotate(*, at: Address, json: Json = False) -> None:
+    """Seal everything anew with the newest key.
+
+    That is the first one of FNBUS_SECRET_KEYS. Secrets, values of functions, and versions that are kept to go back to are then
+    under it, and other keys can be taken away. The exit code is 1 when something cannot be opened.
+
+    \b
+    Examples:
+      fnbus secret rotate
+      fnbus secret rotate --json
+    """
+    from cli import variables
+
+    raise typer.Exit(variables.secret_rotate(at=at, json=json))

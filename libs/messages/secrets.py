@@ -55,3 +55,30 @@ class SecretRemoved:
     """The secret is not there any more."""
 
     existed: bool
+
+
+@record()
+class RotateKeys:
+    """Ask a registry to seal anew what is not under the key that seals now, step by step; answered by `RotatedKeys`."""
+
+    after: str = ""
+    """Where the step before this one has ended; empty: from the beginning."""
+    limit: int = 0
+    """How many things to look at in this step; 0: as many as are usual."""
+    actor: Actor = Actor()
+
+
+@record()
+class RotatedKeys:
+    """What one step came to."""
+
+    key: str
+    """Id of the key that seals now."""
+    total: int = 0
+    """How many things there are to look at in all; told by the first step."""
+    looked: int = 0
+    resealed: int = 0
+    failed: tuple[str, ...] = ()
+    """What is still under another key, in words."""
+    after: str = ""
+    """Where to go on; empty: it is through."""

@@ -102,6 +102,7 @@ def create_app(*, plane: Plane, tails: Tails, docs: Docs, ops: OpsApp, guard: Gu
         "/_fn/invoke": {"POST": invoke.invoke(plane)},
         "/_fn/login": {"POST": login.login(logins)},
         "/_fn/logout": {"POST": login.logout(logins)},
+        "/_fn/secrets/rotate": {"POST": secrets.rotate(plane)},
         "/_fn/secrets": {"GET": secrets.listing(plane), "POST": secrets.put(plane), "DELETE": secrets.remove(plane)},
         "/_fn/ui-state": {
             "GET": ui_state.show(logins.board),

@@ -39,6 +39,7 @@ from services.registry.pruning import Pruning
 from services.registry.readiness import Readiness
 from services.registry.releases import Releases
 from services.registry.retention import Retention
+from services.registry.rotation import Rotation
 from services.registry.sealing import Sealer
 from services.registry.settings import RegistrySettings, defaults, infers, pace
 from services.registry.source.folder import FolderSource, Options
@@ -172,6 +173,8 @@ async def start(
     service.stack.push_async_callback(server.stop)
     releases = Releases(functions=functions, audit=audit, vault=vault, sealer=sealer, clock=clock, on_written=deployments.adopt)
     await releases.serve(server)
+    rotation = Rotation(store=store, functions=functions, vault=vault, sealer=sealer, audit=audit, on_written=deployments.adopt)
+    await rotation.serve(server)
     await Handlers(bus=bus, store=store, audit=audit).serve(server)
     await server.serve("figures", FiguresGet, figures.last_day)
     await server.serve("tail", TailLog, Tail(bus=bus, store=store).tail)
@@ -253,6 +256,8 @@ async def _end(loops: tuple[asyncio.Task[None], ...]) -> None:
 
 class _NoKeys:
     """Stands where a key ring is not configured: functions without environment values need none."""
+
+    active = ""
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
         raise errors.PermanentError("secret values cannot be kept: FNBUS_SECRET_KEYS is not set")

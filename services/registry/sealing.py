@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 class Sealer(Protocol):
     """Keeps values from everybody who has no key."""
 
+    @property
+    def active(self) -> str:
+        """Id of the key that seals; empty: there is none."""
+        ...
+
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
         """Return the plaintext sealed; it opens with the same context only. Two seals of one plaintext differ."""
         ...

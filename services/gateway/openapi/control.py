@@ -171,6 +171,7 @@ KNOWN: Mapping[tuple[str, str], Known] = {
     ("GET", "/_fn/audit"): Known("Who changed what", {"function": _TEXT, **_LIMIT, "before": _TEXT}),
     ("GET", "/_fn/secrets"): Known("The names of secrets", {"namespace": _TEXT}),
     ("POST", "/_fn/secrets"): Known("Set a secret", {"namespace": _TEXT}, _SECRET, "201"),
+    ("POST", "/_fn/secrets/rotate"): Known("Seal everything anew with the newest key, a step at a time", {"after": _TEXT}),
     ("DELETE", "/_fn/secrets"): Known("Remove a secret", {"key!": _TEXT, "namespace": _TEXT}),
     ("POST", "/_fn/login"): Known("Log in", body=_LOGIN, refusals=(*_WRITES, "500")),
     ("POST", "/_fn/logout"): Known("Log out"),

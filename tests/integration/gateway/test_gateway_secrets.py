@@ -14,6 +14,8 @@ from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.testing.buses import Net
 from services.registry.audit import Audit
+from services.registry.functions import Functions
+from services.registry.rotation import Rotation
 from services.registry.vault import SECRETS, Vault
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -26,7 +28,16 @@ class Registry:
         self.store = MemoryStore()
         clock = ManualClock(MOMENT)
         self.audit = Audit(store=self.store, clock=clock)
-        self.vault = Vault(store=self.store, sealer=KeyRing.parse(KeyRing.generate()), clock=clock, audit=self.audit)
+        ring = KeyRing.parse(KeyRing.generate())
+        self.vault = Vault(store=self.store, sealer=ring, clock=clock, audit=self.audit)
+        self.rotation = Rotation(
+            store=self.store,
+            functions=Functions(store=self.store, clock=clock),
+            vault=self.vault,
+            sealer=ring,
+            audit=self.audit,
+            on_written=lambda _entry, _actor: None,
+        )
 
 
 @pytest.fixture
@@ -35,6 +46,7 @@ async def registry(net: Net) -> AsyncIterator[Registry]:
         made = Registry()
         server = rpc.Server(await net.connect("registry"), "registry", tasks)
         await made.vault.serve(server)
+        await made.rotation.serve(server)
         yield made
         await server.stop()
 
@@ -100,3 +112,14 @@ async def test_secret_from_another_site_or_from_afar_is_refused(client: httpx.As
         answer = await client.post("/_fn/secrets", json=given, headers=headers)
         assert (answer.status_code, answer.json()["error"]) == (403, text)
     assert (await client.get("/_fn/secrets")).json() == []
+
+
+@pytest.mark.usefixtures("registry")
+async def test_keys_are_rotated_step_by_step(client: httpx.AsyncClient) -> None:
+    await client.post("/_fn/secrets", json={"key": "A", "value": "s3cret"})
+    step = (await client.post("/_fn/secrets/rotate")).json()
+    assert (step["key"], step["total"], step["looked"], step["resealed"], step["failed"]) == ("k1", 1, 1, 0, [])
+    while step["after"] is not None:
+        step = (await client.post("/_fn/secrets/rotate", params={"after": step["after"]})).json()
+    nowhere = await client.post("/_fn/secrets/rotate", params={"after": "nowhere"})
+    assert (nowhere.status_code, nowhere.json()["error"]) == (400, "'nowhere' is no place to go on from")

@@ -340,6 +340,18 @@ def test_schedules_says_how_it_is_written(
     assert "fnbus schedules show NAME" in capfd.readouterr().err
 
 
+def test_rotation_goes_on_until_it_is_through_and_names_what_is_left(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    step = {"key": "k2", "total": 5, "looked": 1, "resealed": 1, "failed": [], "after": "functions:"}
+    end = step | {"total": 0, "looked": 4, "resealed": 2, "after": None}
+    gateway.on("POST /_fn/secrets/rotate", (200, step), (200, end), (200, step), (200, end | {"failed": ["the secret A"]}))
+    assert run(monkeypatch, "secret", "rotate", "--url", gateway.url) == 0
+    assert capfd.readouterr().out == "3 of 5 were sealed anew with the key k2\n"
+    assert run(monkeypatch, "secret", "rotate", "--json", "--url", gateway.url) == 1
+    assert json.loads(capfd.readouterr().out) == {"key": "k2", "looked": 5, "resealed": 3, "failed": ["the secret A"]}
+
+
 LISTINGS: dict[tuple[str, ...], tuple[str, dict[str, Any], str]] = {
     ("jobs", "list"): ("/_fn/jobs", {"jobs": [JOB]}, "job-1"),
     ("jobs", "dead-letters"): (

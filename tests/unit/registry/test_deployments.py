@@ -402,6 +402,8 @@ async def test_deployments_leave_alone_what_a_newer_registry_wrote(stand: Stand)
 
 async def test_deployments_leave_out_only_the_function_that_cannot_be_sealed(stand: Stand) -> None:
     class Refusing:
+        active = ""
+
         def seal(self, plaintext: bytes, *, context: str) -> bytes:
             raise errors.PermanentError("no key")
 

@@ -8,13 +8,24 @@ from starlette.responses import Response
 
 from libs.bus import rpc
 from libs.messages import subjects
-from libs.messages.secrets import RemoveSecret, SecretInfo, SecretList, SecretRemoved, Secrets, SetSecret
+from libs.messages.secrets import (
+    RemoveSecret,
+    RotatedKeys,
+    RotateKeys,
+    SecretInfo,
+    SecretList,
+    SecretRemoved,
+    Secrets,
+    SetSecret,
+)
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, namespace, read_body, seconds
 
 _MOST_BYTES = 128 * 1024
+_ROTATE_SECONDS = 30.0
+"""For one step."""
 
 
 def listing(plane: Plane) -> Handler:
@@ -50,6 +61,26 @@ def remove(plane: Plane) -> Handler:
         wanted = RemoveSecret(namespace=namespace(request), key=key, actor=actor_of(request))
         await rpc.call(plane.bus, subjects.rpc("registry", "remove-secret"), wanted, SecretRemoved)
         return json_response({"status": "deleted", "key": key})
+
+    return endpoint
+
+
+def rotate(plane: Plane) -> Handler:
+    """Return the endpoint that has everything sealed anew with the key that seals now, a step at each request."""
+
+    async def endpoint(request: Request) -> Response:
+        wanted = RotateKeys(after=request.query_params.get("after", ""), actor=actor_of(request))
+        done = await rpc.call(plane.bus, subjects.rpc("registry", "rotate-keys"), wanted, RotatedKeys, timeout=_ROTATE_SECONDS)
+        return json_response(
+            {
+                "key": done.key,
+                "total": done.total,
+                "looked": done.looked,
+                "resealed": done.resealed,
+                "failed": list(done.failed),
+                "after": done.after or None,
+            }
+        )
 
     return endpoint
 

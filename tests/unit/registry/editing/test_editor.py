@@ -227,6 +227,8 @@ async def test_route_by_a_file_s_name_is_changed_and_not_removed(registry: Regis
 
 async def test_values_that_cannot_be_sealed_are_refused_and_taken_back(tmp_path: Path) -> None:
     class NoKeys:
+        active = ""
+
         def seal(self, plaintext: bytes, *, context: str) -> bytes:
             raise errors.PermanentError("there are no keys")
 
