@@ -5,7 +5,9 @@ import json
 _WHOLE = 'def handler(event):\n    return {"event": event}\n'
 _WHOLE_JS = "exports.handler = (event) => ({ event });\n"
 _ENV = json.dumps({"WORD": "w", "NUMBER": 7, "FLAG": True, "OWN_TOKEN": {"value": "t", "is_secret": True}})
-_ALL = '{"invoke": {"methods": ["GET", "POST", "PUT", "PATCH", "DELETE"]}}'
+_PATIENT = '{"timeout_ms": 20000}'
+"""For functions whose first call must not depend on how fast the machine is."""
+_ALL = '{"timeout_ms": 20000, "invoke": {"methods": ["GET", "POST", "PUT", "PATCH", "DELETE"]}}'
 
 _RETURNS = """
 VALUES = {
@@ -72,6 +74,7 @@ FUNCTIONS: dict[str, str] = {
     "python/whole/fn.config.json": _ALL,
     "python/whole/fn.env.json": _ENV,
     "python/whole/v2/handler.py": _WHOLE,
+    "python/first/handler.py": "def handler(event):\n    return 'first'\n",
     "node/whole-js/handler.js": _WHOLE_JS,
     "node/whole-js/fn.config.json": _ALL,
     "node/whole-js/fn.env.json": _ENV,
@@ -80,10 +83,10 @@ FUNCTIONS: dict[str, str] = {
     "python/fresh/handler.py": "def handler(event):\n    return 'fresh'\n",
     "python/debugged/handler.py": "import sys\n\n\ndef handler(event):\n    print('said')\n    return 'x'\n",
     "python/debugged/fn.config.json": (
-        '{"response": {"include_debug_headers": true}, "worker_pool": {"max_workers": 3, "max_queue": 2}}'
+        '{"timeout_ms": 20000, "response": {"include_debug_headers": true}, "worker_pool": {"max_workers": 3, "max_queue": 2}}'
     ),
     "python/hosted/handler.py": "def handler(event):\n    return 'hosted'\n",
-    "python/hosted/fn.config.json": '{"invoke": {"allow_hosts": ["api.example.com", "*.example.org"]}}',
+    "python/hosted/fn.config.json": '{"timeout_ms": 20000, "invoke": {"allow_hosts": ["api.example.com", "*.example.org"]}}',
     "python/long-text/handler.py": "def handler(event):\n    return 'x' * int(event['query']['size'])\n",
     "python/twin/handler.py": "def handler(event):\n    return 'python'\n",
     "node/twin/handler.js": "exports.handler = () => 'node';\n",
@@ -93,8 +96,28 @@ FUNCTIONS: dict[str, str] = {
     "get.post.both-methods.py": _WHOLE,
     "python/acme/orders/handler.py": _WHOLE,
     "python/braced/handler.py": _WHOLE,
-    "python/braced/fn.config.json": '{"invoke": {"routes": ["/alice/demo", "/alice/demo/{id}", "/api/v1/*"]}}',
+    "python/braced/fn.config.json": (
+        '{"timeout_ms": 20000, "invoke": {"routes": ["/alice/demo", "/alice/demo/{id}", "/api/v1/*"]}}'
+    ),
     "node/my-tool/My_Cool.Thing.js": "exports.handler = () => 'cool';\n",
     "typed/get.orders.[id].py": _TYPED,
+    **{
+        f"{folder}/fn.config.json": _PATIENT
+        for folder in (
+            "python/first",
+            "python/returns",
+            "node/returns-js",
+            "python/fresh",
+            "python/long-text",
+            "python/twin",
+            "node/twin",
+            "users",
+            "docs",
+            "shop",
+            "python/acme/orders",
+            "node/my-tool",
+            "typed",
+        )
+    },
 }
 """Files of the folder by path."""

@@ -46,7 +46,7 @@ async def test_context_has_every_field_of_the_contract(fastfn: httpx.AsyncClient
     context = event["context"]
     named = (context["request_id"], context["runtime"], context["function_name"], context["version"])
     assert named == (event["id"], runtime, name, "default")
-    assert (context["timeout_ms"], context["max_concurrency"], context["max_body_bytes"]) == (2500, 20, 1048576)
+    assert (context["timeout_ms"], context["max_concurrency"], context["max_body_bytes"]) == (20000, 20, 1048576)
     assert context["worker_pool"] == {
         "enabled": True,
         "min_warm": 0,
@@ -238,7 +238,7 @@ async def test_cookies_of_a_function_are_headers_each_and_never_the_session(fast
 
 
 async def test_state_of_a_function_is_told_and_its_first_success_once(fastfn: httpx.AsyncClient) -> None:
-    first, second = await fastfn.get("/fresh"), await fastfn.get("/fresh")
+    first, second = await fastfn.get("/first"), await fastfn.get("/first")
 
     assert first.headers["x-fastfn-warmed"] == "true"
     assert first.headers["x-fastfn-function-state"] in ("cold", "warm")

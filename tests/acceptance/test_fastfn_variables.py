@@ -25,6 +25,10 @@ FUNCTIONS = {
     "public/large.txt": "x" * 100,
     "python/limits/handler.py": _LIMITS,
     "python/limits/fn.config.json": '{"invoke": {"methods": ["GET", "POST"]}}',
+    **{
+        f"{folder}/fn.config.json": '{"timeout_ms": 20000}'
+        for folder in ("python/needy", "node/needy-js", "node/twin", "python/twin", "python/reading")
+    },
     "python/ticking/handler.py": _NEEDY,
     "python/ticking/fn.config.json": '{"schedule": {"every_seconds": 1}}',
     "python/needy/handler.py": _NEEDY,
@@ -39,7 +43,7 @@ FUNCTIONS = {
     "python/deep/er/handler.py": _NEEDY,
     "get.taken.py": "def handler(event):\n    return 'file'\n",
     "python/forced/handler.py": "def handler(event):\n    return 'forced'\n",
-    "python/forced/fn.config.json": '{"invoke": {"routes": ["/taken"], "methods": ["GET"]}}',
+    "python/forced/fn.config.json": '{"timeout_ms": 20000, "invoke": {"routes": ["/taken"], "methods": ["GET"]}}',
 }
 
 

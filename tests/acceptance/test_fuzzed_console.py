@@ -25,12 +25,15 @@ from libs.testing.wait import eventually
 pytestmark = pytest.mark.timeout(240)
 
 SETTINGS = {
+    "FN_DEFAULT_TIMEOUT_MS": "30000",
     "FN_OPENAPI_INCLUDE_INTERNAL": "1",
     "FN_CONSOLE_LOGIN_ENABLED": "1",
     "FN_CONSOLE_LOGIN_USERNAME": "ada",
     "FN_CONSOLE_LOGIN_PASSWORD": "right",
 }
 ENDLESS = {"/_fn/logs/stream"}
+RUNS = {"/_fn/invoke"}
+"""A function that gives no answer is a 502 or a 504 there, and no fault of the platform."""
 EXAMPLES = 12
 """Of each operation, half of them requests that fit the document."""
 ORDER = ("POST", "PUT", "PATCH", "GET", "DELETE")
@@ -65,7 +68,7 @@ FREE: dict[str, list[Any]] = {
         {}, {"methods": ["POST"]}, {"code": "x = 1"}, {"route": "/made"}, {"filename": "main.py"}, {"methods": 5}, {"code": 5},
     ],
     "/_fn/function-config": [
-        {"timeout_ms": 900}, {"invoke": {"routes": ["/made"]}}, {"schedule": {"every_seconds": 86400}}, {"routes": []},
+        {"timeout_ms": 90000}, {"invoke": {"routes": ["/made"]}}, {"schedule": {"every_seconds": 86400}}, {"routes": []},
         {"worker_pool": {"max_queue": 2}}, {"invoke": {"schema": {"body": {"$ref": "#"}}}}, {"edge": {"base_url": 5}},
     ],
     "/_fn/function-env": [
@@ -236,7 +239,7 @@ def _hold(client: httpx.Client, operation: Operation, *, fit: bool) -> None:
             content=request.content or None,
         )
         told = f"{request.method} {request.url} {request.content[:200]!r}: {answer.status_code} {answer.text[:300]}"
-        assert answer.status_code < 500, told
+        assert answer.status_code < 500 or (operation.path in RUNS and answer.status_code in (502, 504)), told
         assert answer.status_code in operation.statuses, told
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == "application/json", told

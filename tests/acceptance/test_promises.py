@@ -171,8 +171,11 @@ async def test_value_of_a_secret_is_shown_nowhere(http: httpx.AsyncClient) -> No
 
 async def test_handler_that_waits_in_node_is_dead_with_the_504(http: httpx.AsyncClient, beacon: Beacon) -> None:
     """Row 8, in Node; Python's is in `test_calls`."""
-    assert (await http.get("/hangs-js")).text == "warm"
 
+    async def is_warm() -> bool:
+        return (await http.get("/hangs-js")).text == "warm"
+
+    await eventually(is_warm)
     answer = await http.get("/hangs-js", params={"port": beacon.port})
 
     assert (answer.status_code, answer.json()["error"]) == (504, "runtime timeout")

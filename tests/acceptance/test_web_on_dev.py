@@ -52,7 +52,7 @@ async def there() -> AsyncIterator[Origin]:
 
 @pytest.fixture(scope="module")
 async def dev(tmp_path_factory: pytest.TempPathFactory, there: Origin) -> AsyncIterator[Dev]:
-    allowed = json.dumps({"edge": {"base_url": there.url, "allow_private": True}, "invoke": {"methods": ["GET"]}})
+    allowed = json.dumps({"edge": {"base_url": there.url, "allow_private": True}, "timeout_ms": 20000})
     files = {
         "fn.config.json": '{"assets": {"directory": "public", "not_found_handling": "single-page-application"}}',
         "public/index.html": _PAGE,
@@ -66,6 +66,8 @@ async def dev(tmp_path_factory: pytest.TempPathFactory, there: Origin) -> AsyncI
             '{"edge": {"allow_hosts": ["*.example.com"], "allow_private": true}, "timeout_ms": 20000}'
         ),
         "python/closed/handler.py": _FETCH,
+        "python/closed/fn.config.json": '{"timeout_ms": 20000}',
+        "api/fn.config.json": '{"timeout_ms": 20000}',
         "node/based/handler.js": _BASE,
         "node/based/fn.config.json": allowed,
         "python/inner/handler.py": _FETCH,
