@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.inference import javascript
@@ -96,12 +96,14 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(FRAGMENTS | st.text(max_size=4), max_size=60).map("".join))
 def test_no_text_is_too_odd(code: str) -> None:
     found = imports({"handler.js": code})
     assert len(found.packages) + len(found.unknown) <= javascript.MOST_IMPORTS
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_odd(code: bytes) -> None:
     assert isinstance(specifiers(code), list)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.inference import python
@@ -114,12 +114,14 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(FRAGMENTS | st.text(max_size=5), max_size=40).map("".join))
 def test_no_text_is_too_odd(code: str) -> None:
     found = imports({"handler.py": code, "a.py": code})
     assert len(found.needed) + len(found.optional) <= python.MOST_IMPORTS
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_odd(code: bytes) -> None:
     python.imports("handler.py", ["handler.py"], lambda _: code)
