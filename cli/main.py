@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import backups, functions, jobs, platform, profiles, releases, runs, services
+from cli.commands import backups, executions, functions, jobs, platform, profiles, releases, runs, schedules, services
 from cli.commands.sections import Sections
 from libs.errors import FnbusError
 
@@ -28,6 +28,8 @@ app.add_typer(functions.env, name="env")
 app.add_typer(functions.secret, name="secret")
 app.add_typer(releases.alias, name="alias")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(schedules.app, name="schedules")
+app.add_typer(executions.app, name="executions")
 app.add_typer(profiles.group, name="profile")
 
 

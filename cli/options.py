@@ -18,6 +18,9 @@ Header = Annotated[list[str] | None, typer.Option("--header", "-H", help="Header
 DataDir = Annotated[Path, typer.Option("--data", help="Where state is kept between runs.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0: any free one.")]
 Host = Annotated[str, typer.Option("--host", help="Address to serve on; 0.0.0.0 opens it to the network.")]
+Runtime = Annotated[
+    str, typer.Option("--runtime", help="Needed when functions in several languages share the name.", metavar="LANGUAGE")
+]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 STATE = Path(".fnbus")

@@ -24,7 +24,7 @@ def show(name: str, *, at: Address, version: str, json: bool) -> int:
 
 
 def run(name: str, *, at: Address, version: str, json: bool) -> int:
-    """Hand in a job with the request of a function's schedule; its own times stay as they are."""
+    """Submit a job with the request of a function's schedule; its own times stay as they are."""
     with GatewayClient(at) as gateway:
         found = _of(gateway, name, version)
         if len(found) > 1:

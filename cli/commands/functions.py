@@ -9,7 +9,7 @@ import typer
 
 from cli.commands.completion import function_names
 from cli.commands.remote import remote
-from cli.options import Json
+from cli.options import Json, Runtime
 from cli.target import Address
 
 app = typer.Typer()
@@ -19,7 +19,6 @@ secret = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep sec
 _Name = Annotated[
     str, typer.Argument(help="The function's name, or its route without the slash.", autocompletion=function_names)
 ]
-_Runtime = Annotated[str, typer.Option("--runtime", help="Its language, when the name is in several.", metavar="LANGUAGE")]
 _Version = Annotated[str, typer.Option("--version", help="A version's label, as in v2.", metavar="LABEL")]
 _Keys = Annotated[list[str], typer.Argument(help="One or more.", metavar="KEY...")]
 
@@ -46,11 +45,11 @@ def show(
     *,
     at: Address,
     version: _Version = "",
-    runtime: _Runtime = "",
+    runtime: Runtime = "",
     code: Annotated[bool, typer.Option("--code", help="Its handler's text instead.")] = False,
     json: Json = False,
 ) -> None:
-    """Show all about a function: routes, limits, values, needs.
+    """Show a function: its routes, limits, values, needs.
 
     \b
     Examples:
@@ -81,10 +80,10 @@ def deploy(
     ] = 600,
     json: Json = False,
 ) -> None:
-    """Bring functions to a running platform: what differs only.
+    """Deploy functions to a running platform.
 
-    Waits until what they need is installed. The exit code is 1, and the tool's last lines are shown, when that fails. Values
-    that were set there with `fnbus env set` stay, unless an fn.env.json comes along.
+    Only what differs is sent. Waits until what they need is installed. The exit code is 1, and the tool's last lines are
+    shown, when that fails. Values that were set there with `fnbus env set` stay, unless an fn.env.json comes along.
 
     \b
     Examples:
@@ -107,7 +106,7 @@ def delete(
     *,
     at: Address,
     version: _Version = "",
-    runtime: _Runtime = "",
+    runtime: Runtime = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove a function with its files, or one version of it.
@@ -124,7 +123,7 @@ def delete(
 
 @env.command("list")
 @remote
-def env_list(name: _Name, *, at: Address, version: _Version = "", runtime: _Runtime = "", json: Json = False) -> None:
+def env_list(name: _Name, *, at: Address, version: _Version = "", runtime: Runtime = "", json: Json = False) -> None:
     """List a function's values; secret ones are never shown.
 
     \b
@@ -145,9 +144,9 @@ def env_set(
     ],
     *,
     at: Address,
-    secret: Annotated[bool, typer.Option("--secret", help="Nobody is shown the values any more.")] = False,
+    secret: Annotated[bool, typer.Option("--secret", help="Store as secret: the values are never shown again.")] = False,
     version: _Version = "",
-    runtime: _Runtime = "",
+    runtime: Runtime = "",
 ) -> None:
     """Set values of a function; the next call has them.
 
@@ -166,7 +165,7 @@ def env_set(
 
 @env.command("rm")
 @remote
-def env_rm(name: _Name, keys: _Keys, *, at: Address, version: _Version = "", runtime: _Runtime = "") -> None:
+def env_rm(name: _Name, keys: _Keys, *, at: Address, version: _Version = "", runtime: Runtime = "") -> None:
     """Remove values of a function.
 
     \b

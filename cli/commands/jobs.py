@@ -8,10 +8,10 @@ import typer
 
 from cli.commands.completion import function_names
 from cli.commands.remote import remote
-from cli.options import Data, Header, JobId, Json, Limit, Method, Query
+from cli.options import Data, Header, JobId, Json, Limit, Method, Query, Runtime
 from cli.target import Address
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Hand in jobs, follow them, fetch their results.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Submit jobs, follow them, fetch their results.")
 
 
 @app.command("submit")
@@ -28,7 +28,7 @@ def jobs_submit(
         list[str] | None, typer.Option("--param", "-p", help="Path parameter; may be repeated.", metavar="NAME=VALUE")
     ] = None,
     route: Annotated[str, typer.Option("--route", help="One of the function's routes, when it has several.")] = "",
-    runtime: Annotated[str, typer.Option("--runtime", help="Its runtime, when the name is in several.")] = "",
+    runtime: Runtime = "",
     label: Annotated[str, typer.Option("--version", help="A version's label, as in v2.", metavar="LABEL")] = "",
     max_attempts: Annotated[int, typer.Option("--max-attempts", min=1, help="How often it is tried.")] = 1,
     retry_delay_ms: Annotated[
@@ -38,7 +38,7 @@ def jobs_submit(
     wait_seconds: Annotated[float, typer.Option("--wait-seconds", min=0, help="How long to follow it at most.")] = 600,
     json: Json = False,
 ) -> None:
-    """Hand in a job: a call that is kept and tried until it ends.
+    """Submit a job: a call that is kept and tried until it ends.
 
     Prints its id; with --wait its result.
 
@@ -113,7 +113,7 @@ def jobs_cancel(job_id: JobId, *, at: Address, json: Json = False) -> None:
 @app.command("retry")
 @remote
 def jobs_retry(job_id: JobId, *, at: Address, json: Json = False) -> None:
-    """Try a job anew that was given up.
+    """Retry a job that has failed for good.
 
     It has as many attempts as it had at first. Its dead letter goes; another one comes if it fails again.
 

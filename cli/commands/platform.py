@@ -27,7 +27,7 @@ _Runtime = Annotated[str, typer.Option("--template", "-t", metavar="LANGUAGE", h
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="The function's name, which is its route, too.")],
+    name: Annotated[str, typer.Argument(help="The function's name, which is also its route.")],
     *,
     runtime: _Runtime = "python",
     folder: Annotated[
@@ -36,7 +36,7 @@ def init(
 ) -> None:
     """Write a new function that runs at once.
 
-    A folder with its handler and its fn.config.json. A running `fnbus dev` answers for it without further ado; what is
+    A folder with its handler and its fn.config.json. A running `fnbus dev` serves it at once; what is
     there already is never overwritten.
 
     \b
@@ -119,12 +119,12 @@ def doctor(
     port: Port = 8080,
     data: DataDir = STATE,
     host: Host = "127.0.0.1",
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended: folders, who may read them, leftovers.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed: missing folders, permissions, leftovers.")] = False,
     domain: Annotated[list[str] | None, typer.Option("--domain", help="With domains: which one.", metavar="NAME")] = None,
     expected_target: Annotated[
-        str, typer.Option("--expected-target", help="With domains: where it is to lead.", metavar="HOST")
+        str, typer.Option("--expected-target", help="With domains: where it should lead.", metavar="HOST")
     ] = "",
-    enforce_https: Annotated[bool, typer.Option("--enforce-https", help="With domains: http is to lead to https.")] = False,
+    enforce_https: Annotated[bool, typer.Option("--enforce-https", help="With domains: http must redirect to https.")] = False,
     json: Json = False,
 ) -> None:
     """Check what fnbus needs here, or where a domain leads.

@@ -7,20 +7,19 @@ from typing import Annotated
 import typer
 
 from cli.commands.remote import remote
-from cli.options import Json, Limit
+from cli.options import Json, Limit, Runtime
 from cli.target import Address
 
 app = typer.Typer()
 alias = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Labels of your own that lead to versions, by weight.")
 
 _Name = Annotated[str, typer.Argument(help="A function's name, or its route without the slash.", metavar="NAME")]
-_Runtime = Annotated[str, typer.Option("--runtime", help="Its runtime, when the name is in several.")]
 _Label = Annotated[str, typer.Option("--version", help="The label to change.", metavar="LABEL")]
 
 
 @app.command()
 @remote
-def versions(name: _Name, *, at: Address, runtime: _Runtime = "", limit: Limit = 20, json: Json = False) -> None:
+def versions(name: _Name, *, at: Address, runtime: Runtime = "", limit: Limit = 20, json: Json = False) -> None:
     """List a function's kept versions, newest first.
 
     A version is what a worker holds: code, environment, limits. With what is in use, and what was rolled back.
@@ -48,7 +47,7 @@ def rollback(
     undo: Annotated[
         bool, typer.Option("--undo", help="Take a rollback back: what the function's files say runs again.")
     ] = False,
-    runtime: _Runtime = "",
+    runtime: Runtime = "",
     json: Json = False,
 ) -> None:
     """Run an earlier version, at once and everywhere.
@@ -94,7 +93,7 @@ def audit(
 
 @alias.command("list")
 @remote
-def alias_list(name: _Name, *, at: Address, runtime: _Runtime = "", json: Json = False) -> None:
+def alias_list(name: _Name, *, at: Address, runtime: Runtime = "", json: Json = False) -> None:
     """List the aliases of a function.
 
     \b
@@ -117,7 +116,7 @@ def alias_set(
     ],
     *,
     at: Address,
-    runtime: _Runtime = "",
+    runtime: Runtime = "",
     json: Json = False,
 ) -> None:
     """Have an alias lead to a version, or to several by weight.
@@ -139,7 +138,7 @@ def alias_rm(
     label: Annotated[str, typer.Argument(help="The alias.", metavar="ALIAS")],
     *,
     at: Address,
-    runtime: _Runtime = "",
+    runtime: Runtime = "",
     json: Json = False,
 ) -> None:
     """Remove an alias.

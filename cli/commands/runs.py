@@ -1,4 +1,4 @@
-"""The commands about runs: call a function, see what ran, what it printed, and what the clock will start."""
+"""The commands about functions that are there: call one, see what it prints, what leads to it, what documents it."""
 
 # ruff: noqa: D301  the framework reads \b (keep these lines as they are) in docstrings, and options in signatures
 
@@ -8,8 +8,7 @@ import typer
 
 from cli.commands.completion import function_names
 from cli.commands.remote import remote
-from cli.errors import CommandError
-from cli.options import Data, Header, Json, Limit, Method, Query
+from cli.options import Data, Header, Json, Method, Query
 from cli.target import Address
 
 app = typer.Typer()
@@ -73,75 +72,6 @@ def docs(*, at: Address, print_only: Annotated[bool, typer.Option("--print", hel
     from cli import docs as page
 
     raise typer.Exit(page.show(at=at, open_it=not print_only))
-
-
-@app.command()
-@remote
-def schedules(
-    what: Annotated[str, typer.Argument(help="list, show or run; list when it is left out.", metavar="WHAT")] = "list",
-    name: Annotated[str, typer.Argument(help="After show and run: the function.", autocompletion=function_names)] = "",
-    *,
-    at: Address,
-    label: Annotated[str, typer.Option("--version", help="Of this version, as in v2.", metavar="LABEL")] = "",
-    json: Json = False,
-) -> None:
-    """List the schedules, show one, or run one now.
-
-    The list says when each fires next and how it went last. To run one hands in a job with the schedule's request, and changes
-    nothing of when it fires.
-
-    \b
-    Examples:
-      fnbus schedules
-      fnbus schedules show tick
-      fnbus schedules run tick --json
-    """
-    from cli import listings
-    from cli import schedules as some
-
-    if what not in ("list", "show", "run") or bool(name) == (what == "list"):
-        raise CommandError("write `fnbus schedules`, `fnbus schedules show NAME` or `fnbus schedules run NAME`")
-    if what == "list":
-        raise typer.Exit(listings.schedules(at=at, json=json))
-    work = some.show if what == "show" else some.run
-    raise typer.Exit(work(name, at=at, version=label, json=json))
-
-
-@app.command()
-@remote
-def executions(
-    name: Annotated[str, typer.Argument(help="Only of this function; or the word list or show.", metavar="NAME")] = "",
-    execution: Annotated[
-        str, typer.Argument(help="After show: which one, all of it; after list: the function.", metavar="ID")
-    ] = "",
-    *,
-    at: Address,
-    function: Annotated[str, typer.Option("--function", "-f", help="The same as NAME.", metavar="NAME")] = "",
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
-    limit: Limit = 20,
-    json: Json = False,
-) -> None:
-    """List what ran lately, or show one execution.
-
-    Calls, and attempts of jobs: each one with status, duration and error; with show also where its time went, what it used,
-    its error's stack and what it printed.
-
-    \b
-    Examples:
-      fnbus executions
-      fnbus executions hello --failed -n 5 --json
-      fnbus executions show req-1760000000000-1-123456
-    """
-    from cli import executions as one
-    from cli import listings
-
-    if name == "list":
-        name, execution = execution, ""
-    if execution and name != "show":
-        raise CommandError(f"executions {name} {execution}: write `fnbus executions show {execution}`")
-    if execution:
-        raise typer.Exit(one.show(execution, at=at, json=json))
-    raise typer.Exit(listings.executions(at=at, function=name or function, limit=limit, failed=failed, json=json))
 
 
 @app.command()

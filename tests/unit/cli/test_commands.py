@@ -153,14 +153,14 @@ def test_submit_names_the_function_that_may_be_meant_when_there_is_none(
 def test_executions_are_found_by_a_function_s_route(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.on("GET /_fn/catalog", (200, {"mapped_routes": {"/hello": [{"fn_name": "get.hello.py", "methods": ["GET"]}]}}))
     gateway.on("GET /_fn/executions", (200, {"executions": []}))
-    assert run(monkeypatch, "executions", "-f", "hello", "--url", gateway.url) == 0
+    assert run(monkeypatch, "executions", "list", "hello", "--url", gateway.url) == 0
     assert gateway.asked[-1][0] == "GET /_fn/executions?function=get.hello.py&limit=20"
 
 
 def test_executions_are_of_a_name_and_those_that_failed(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.on("GET /_fn/catalog", (200, {}))
     gateway.on("GET /_fn/executions", (200, {"executions": []}))
-    assert run(monkeypatch, "executions", "hello", "--failed", "--url", gateway.url) == 0
+    assert run(monkeypatch, "executions", "list", "hello", "--failed", "--url", gateway.url) == 0
     assert gateway.asked[-1][0] == "GET /_fn/executions?function=hello&limit=20&failed=1"
 
 
@@ -203,13 +203,6 @@ def test_execution_is_shown_with_its_stages_its_stack_and_what_it_printed(
     assert "more than is kept" in err
     assert run(monkeypatch, "executions", "show", "req-1", "--json", "--url", gateway.url) == 0
     assert json.loads(capfd.readouterr().out) == found
-
-
-def test_execution_that_is_to_be_shown_is_named_after_the_word_show(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "executions", "hello", "req-1", "--url", gateway.url) == 1
-    assert "fnbus executions show req-1" in capfd.readouterr().err
 
 
 def test_submit_follows_the_job_to_its_result_when_it_is_to_wait(
@@ -330,14 +323,6 @@ def test_schedule_is_run_as_a_job_with_its_request(
     }
     assert run(monkeypatch, "schedules", "run", "other", "--url", gateway.url) == 1
     assert "choose one with --version (default, v2)" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("words", [["show"], ["run"], ["list", "tick"], ["tick"]])
-def test_schedules_says_how_it_is_written(
-    words: list[str], gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "schedules", *words, "--url", gateway.url) == 1
-    assert "fnbus schedules show NAME" in capfd.readouterr().err
 
 
 def test_rotation_goes_on_until_it_is_through_and_names_what_is_left(
