@@ -328,7 +328,7 @@ def test_schedule_is_run_as_a_job_with_its_request(
 def test_rotation_goes_on_until_it_is_through_and_names_what_is_left(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    step = {"key": "k2", "total": 5, "looked": 1, "resealed": 1, "failed": [], "after": "functions:"}
+    step: dict[str, Any] = {"key": "k2", "total": 5, "looked": 1, "resealed": 1, "failed": [], "after": "functions:"}
     end = step | {"total": 0, "looked": 4, "resealed": 2, "after": None}
     gateway.on("POST /_fn/secrets/rotate", (200, step), (200, end), (200, step), (200, end | {"failed": ["the secret A"]}))
     assert run(monkeypatch, "secret", "rotate", "--url", gateway.url) == 0
