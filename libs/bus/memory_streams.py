@@ -85,6 +85,10 @@ class MemoryStream:
         durable.spec = spec
         return durable
 
+    def unsettled(self, consumer: str) -> int:
+        """Return how many messages a consumer has before it or with its subscribers."""
+        return self._consumers[consumer].unsettled
+
     def read(self, sequence: int) -> _Stored | None:
         """Return a message that is still there."""
         return self._messages.get(sequence)
@@ -114,6 +118,11 @@ class _Durable:
         self._tries: dict[int, int] = {}
         self.subscribers: list[MemoryConsumer] = []
         self._turn = itertools.count()
+
+    @property
+    def unsettled(self) -> int:
+        """Messages that are to be delivered, and those that are with subscribers."""
+        return len(self._ready) + len(self._in_flight)
 
     def offer(self, sequence: int) -> None:
         """Take a message of the stream up, if it is for this consumer."""

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Protocol
 
+import orjson
+
 from libs.bus import jetstream
 from libs.bus.memory import MemoryBroker, MemoryBus
-from libs.bus.port import Bus
+from libs.bus.port import Bus, ConsumerSpec
 from libs.bus.server import NatsServer, ServerOptions
+
+_INFO_SECONDS = 30.0
 
 
 class Net(Protocol):
@@ -16,6 +20,10 @@ class Net(Protocol):
 
     async def connect(self, name: str = "gateway") -> Bus:
         """Return a new connection."""
+        ...
+
+    async def unsettled(self, spec: ConsumerSpec) -> int:
+        """Return how many messages a consumer has before it or with its subscribers."""
         ...
 
     async def crash(self) -> None:
@@ -46,6 +54,10 @@ class MemoryNet:
         bus = MemoryBus(self._broker)
         self._buses.append(bus)
         return bus
+
+    async def unsettled(self, spec: ConsumerSpec) -> int:
+        """Ask the stream."""
+        return self._broker.streams[spec.stream].unsettled(spec.name)
 
     async def crash(self) -> None:
         """Make the broker unreachable."""
@@ -78,6 +90,12 @@ class NatsNet:
         bus = await jetstream.connect(url=self.server.url, user="", password="", name=name)
         self._buses.append(bus)
         return bus
+
+    async def unsettled(self, spec: ConsumerSpec) -> int:
+        """Ask the server."""
+        told = await self._buses[0].request(f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}", b"", timeout=_INFO_SECONDS)
+        info = orjson.loads(told.data)
+        return info["num_pending"] + info["num_ack_pending"]
 
     async def crash(self) -> None:
         """Kill the server."""

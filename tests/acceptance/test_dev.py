@@ -80,7 +80,9 @@ async def test_dev_shows_the_examples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_dev_stops_everything_within_five_seconds(functions: Path, tmp_path: Path, number: signal.Signals) -> None:
+async def test_dev_stops_everything_and_says_how_long_that_took(
+    functions: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     async with running(functions, tmp_path / "state") as dev:
         async with httpx.AsyncClient(base_url=dev.url, timeout=30) as client:
             assert (await client.get("/hello")).status_code == 200

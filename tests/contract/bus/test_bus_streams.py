@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,11 @@ def sorted_numbers(deliveries: list[Delivery]) -> list[int]:
 
 async def fill(bus: Bus, count: int, *, subject: str = "job.python.x") -> None:
     await asyncio.gather(*(bus.append(subject, b"%d" % number) for number in range(count)))
+
+
+async def settled(net: Net) -> bool:
+    """Whether nothing is left that could come (again)."""
+    return not await net.unsettled(CONSUMER)
 
 
 async def test_ensure_stream_may_be_repeated_and_raced(bus: Bus, other: Bus) -> None:
@@ -163,14 +169,14 @@ async def test_deliveries_come_only_as_far_as_they_were_asked_for(bus: Bus) -> N
     assert sorted_numbers(found) == [*range(20), 99]
 
 
-async def test_credit_waits_for_messages_and_they_come_at_once(bus: Bus, other: Bus) -> None:
+async def test_credit_waits_for_messages(bus: Bus, other: Bus) -> None:
     await bus.ensure_stream(QUEUE)
     found: list[Delivery] = []
     (await other.consume(CONSUMER, found.append)).pull(2)
     await bus.append("job.python.x", b"1")
-    await eventually(lambda: len(found) == 1, within=4)
+    await eventually(lambda: len(found) == 1)
     await bus.append("job.python.x", b"2")
-    await eventually(lambda: len(found) == 2, within=4)
+    await eventually(lambda: len(found) == 2)
 
 
 async def test_subscribers_of_one_consumer_share_its_messages(bus: Bus, other: Bus) -> None:
@@ -200,13 +206,11 @@ async def test_ack_settles_for_good(bus: Bus, net: Net) -> None:
     await bus.ensure_stream(QUEUE)
     await fill(bus, 1)
     found: list[Delivery] = []
-    spec = ConsumerSpec(stream="JOBS", name="python-normal", filter="job.python.>", ack_wait_seconds=0.3)
-    consumer = await bus.consume(spec, found.append)
-    consumer.pull(5)
+    (await bus.consume(CONSUMER, found.append)).pull(5)
     await eventually(lambda: found)
+    assert await net.unsettled(CONSUMER) == 1
     await found[0].ack()
-    await asyncio.sleep(1.0)  # longer than the wait for an acknowledgement, which is what is tested
-    assert len(found) == 1
+    assert await net.unsettled(CONSUMER) == 0
 
 
 async def test_delivery_comes_again_when_it_is_not_settled_in_time(bus: Bus) -> None:
@@ -222,29 +226,30 @@ async def test_delivery_comes_again_when_it_is_not_settled_in_time(bus: Bus) -> 
 
 async def test_in_progress_starts_the_wait_anew(bus: Bus) -> None:
     await bus.ensure_stream(QUEUE)
-    await fill(bus, 1)
+    await fill(bus, 2)
     found: list[Delivery] = []
-    spec = ConsumerSpec(stream="JOBS", name="python-normal", filter="job.python.>", ack_wait_seconds=2)
+    spec = ConsumerSpec(stream="JOBS", name="python-normal", filter="job.python.>", ack_wait_seconds=5)
     (await bus.consume(spec, found.append)).pull(5)
-    await eventually(lambda: found)
-    for _ in range(10):
-        await found[0].in_progress()
-        await asyncio.sleep(0.3)
-    assert len(found) == 1
-    await found[0].ack()
+    await eventually(lambda: len(found) == 2)
+    first, second = found
+
+    async def came_again() -> int:
+        await first.in_progress()
+        return found[2].sequence if len(found) > 2 else 0
+
+    assert await eventually(came_again, every=0.3) == second.sequence
 
 
-async def test_acknowledged_message_never_comes_again_when_nobody_waited_for_the_server(bus: Bus) -> None:
+async def test_acknowledged_message_never_comes_again_when_nobody_waited_for_the_server(bus: Bus, net: Net) -> None:
     await bus.ensure_stream(QUEUE)
     await fill(bus, 20)
     found: list[Delivery] = []
-    spec = ConsumerSpec(stream="JOBS", name="python-normal", filter="job.python.>", ack_wait_seconds=0.3)
-    (await bus.consume(spec, found.append)).pull(100)
+    (await bus.consume(CONSUMER, found.append)).pull(100)
     await eventually(lambda: len(found) == 20)
     for delivery in found:
         await delivery.ack(confirm=False)
-    await asyncio.sleep(1.0)  # longer than the wait for an acknowledgement, which is what is tested
-    assert len({delivery.sequence for delivery in found}) == len(found)
+    await eventually(partial(settled, net))
+    assert len(found) == 20
 
 
 async def test_nak_delivers_again_at_once(bus: Bus) -> None:
@@ -271,15 +276,15 @@ async def test_nak_with_delay_delivers_again_after_it(bus: Bus) -> None:
     assert loop.time() - start >= 0.45
 
 
-async def test_term_never_delivers_again(bus: Bus) -> None:
+async def test_term_never_delivers_again(bus: Bus, net: Net) -> None:
     await bus.ensure_stream(QUEUE)
     await fill(bus, 1)
     found: list[Delivery] = []
-    spec = ConsumerSpec(stream="JOBS", name="python-normal", filter="job.python.>", ack_wait_seconds=0.3)
-    (await bus.consume(spec, found.append)).pull(5)
+    (await bus.consume(CONSUMER, found.append)).pull(5)
     await eventually(lambda: found)
+    assert not await settled(net)
     await found[0].term()
-    await asyncio.sleep(1.0)  # longer than the wait for an acknowledgement, which is what is tested
+    await eventually(partial(settled, net))
     assert len(found) == 1
 
 

@@ -1,6 +1,8 @@
 """`libs/bus/nats.conf` on a real server: each service can do its work, and nothing that is another's."""
 
 import asyncio
+import dataclasses
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from libs import errors
 from libs.bus import jetstream, rpc, streams
-from libs.bus.port import Bus, ConsumerSpec, Delivery, Entry, Message
+from libs.bus.port import Bus, ConsumerSpec, Delivery, Entry, Message, StreamSpec
 from libs.bus.server import FNBUS_CONFIG
 from libs.messages import subjects
 from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest, build_subject
@@ -49,6 +51,12 @@ async def prepare(bus: Bus, name: str) -> None:
         await bus.objects(subjects.BODY_STORE, ttl_seconds=3600)
     if name in ("registry", "executor"):
         await bus.objects(subjects.BUNDLE_STORE)
+
+
+async def stream_subjects(bus: Bus, spec: StreamSpec) -> list[str]:
+    """Return what the server says that a stream takes."""
+    told = await bus.request(f"$JS.API.STREAM.INFO.{spec.name}", b"", timeout=20)
+    return json.loads(told.data)["config"]["subjects"]
 
 
 async def first_of_watch(bus: Bus) -> Entry | None:
@@ -339,9 +347,11 @@ async def test_service_may_not_listen_to_what_is_anothers(services: dict[str, Bu
 
 async def test_service_that_does_not_own_a_stream_leaves_it_as_it_is(services: dict[str, Bus]) -> None:
     await services["scheduler"].ensure_stream(streams.JOBS)
-    wider = type(streams.JOBS)(name=subjects.JOBS_STREAM, subjects=("job.>", "extra.>"), work_queue=True)
+    wider = dataclasses.replace(streams.JOBS, subjects=("job.>", "extra.>"))
     await services["executor"].ensure_stream(wider)
+    assert await stream_subjects(services["scheduler"], streams.JOBS) == ["job.>"]
     await services["scheduler"].ensure_stream(wider)
+    assert await stream_subjects(services["scheduler"], streams.JOBS) == ["job.>", "extra.>"]
 
 
 async def test_static_files_go_from_the_registry_to_gateways_which_cannot_change_them(services: dict[str, Bus]) -> None:

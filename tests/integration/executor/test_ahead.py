@@ -32,7 +32,8 @@ def handler(event):
     elif what == "exit":
         os._exit(3)
     elif what == "pause":
-        time.sleep(0.3)
+        while not os.path.exists("%s"):
+            time.sleep(0.01)
     elif what == "sleep":
         time.sleep(1000)
     elif what == "fail":
@@ -66,19 +67,19 @@ async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 class Function:
     """A function with a warm worker."""
 
-    def __init__(self, platform: Platform, version: VersionEntry, begun: Path) -> None:
+    def __init__(self, platform: Platform, version: VersionEntry, begun: Path, gate: Path) -> None:
         self.platform = platform
         self.version = version
         self.begun = begun
+        self.gate = gate
 
     @classmethod
     async def warm(cls, platform: Platform, folder: Path) -> "Function":
         """Deploy it and start its worker."""
-        begun = folder / "begun"
-        version = await platform.deploy(
-            runtime="python", files={"handler.py": HANDLER % bytes(begun)}, policy=Policy(max_concurrency=1000)
-        )
-        made = cls(platform, version, begun)
+        begun, gate = folder / "begun", folder / "gate"
+        code = HANDLER % (bytes(begun), bytes(gate))
+        version = await platform.deploy(runtime="python", files={"handler.py": code}, policy=Policy(max_concurrency=1000))
+        made = cls(platform, version, begun, gate)
         assert (await made.call("0", "nothing")).status == 200
         begun.unlink()
         return made
@@ -91,9 +92,16 @@ class Function:
         return await self.platform.send(invocation)
 
     async def crowd(self, whats: list[str]) -> list[Reply]:
-        """Call it many times while a call goes on for as long as it takes for these to come."""
-        _, *replies = await asyncio.gather(*(self.call(str(number), what) for number, what in enumerate(["pause", *whats])))
+        """Call it many times while a call goes on until these have come."""
+        calls = [asyncio.create_task(self.call(str(number), what)) for number, what in enumerate(["pause", *whats])]
+        await self.release(len(calls))
+        _, *replies = [await call for call in calls]
         return replies
+
+    async def release(self, count: int) -> None:
+        """End the pause once so many calls have come."""
+        await eventually(lambda: self.platform.executor.dispatch.pool.unfinished >= count)
+        self.gate.touch()
 
     def times_begun(self) -> list[int]:
         """Return the calls that were begun, in order."""
@@ -158,6 +166,7 @@ async def test_calls_run_elsewhere_when_the_one_before_them_is_canceled(platform
     calls = [asyncio.create_task(function.call(str(number), "pause" if number == 1 else "nothing")) for number in range(1, 4)]
     sleeper = asyncio.create_task(function.call("4", "sleep"))
     calls += [asyncio.create_task(function.call(str(number), "nothing")) for number in range(5, 20)]
+    await function.release(19)
     await eventually(lambda: function.begun.exists() and "\n4\n" in function.begun.read_text())
     assert platform.executor.dispatch.pool.ahead
     platform.cancel("call-6")
@@ -173,8 +182,9 @@ async def test_worker_is_ended_when_a_call_that_was_sent_ahead_is_over_its_deadl
 ) -> None:
     calls = [asyncio.create_task(function.call(str(number), "pause" if number == 1 else "nothing")) for number in range(1, 4)]
     sleeper = asyncio.create_task(function.call("4", "sleep"))
-    behind = asyncio.create_task(function.call("5", "nothing", budget_ms=3000))
+    behind = asyncio.create_task(function.call("5", "nothing", budget_ms=5000))
     calls += [asyncio.create_task(function.call(str(number), "nothing")) for number in range(6, 12)]
+    await function.release(11)
     assert (await behind).code is FailureCode.TIMEOUT
     assert (await behind).stage == "queue"
     assert (await sleeper).code is FailureCode.CRASH

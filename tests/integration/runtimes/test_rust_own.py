@@ -37,10 +37,11 @@ def test_a_handler_may_return_what_becomes_a_value(answered: Answered, source: s
 def test_an_async_handler_sleeps_until_it_is_woken(answered: Answered) -> None:
     source = """
 use std::{future::poll_fn, sync::atomic::{AtomicBool, Ordering}, sync::Arc, task::Poll, thread, time::Duration};
-pub async fn handler(_: serde_json::Value) -> &'static str {
-    let (done, mut started) = (Arc::new(AtomicBool::new(false)), false);
+pub async fn handler(_: serde_json::Value) -> i32 {
+    let (done, mut started, mut polls) = (Arc::new(AtomicBool::new(false)), false, 0);
     poll_fn(move |context| {
-        if done.load(Ordering::Acquire) { return Poll::Ready(()); }
+        polls += 1;
+        if done.load(Ordering::Acquire) { return Poll::Ready(polls); }
         if !started {
             started = true;
             let (done, waker) = (done.clone(), context.waker().clone());
@@ -51,13 +52,10 @@ pub async fn handler(_: serde_json::Value) -> &'static str {
             });
         }
         Poll::Pending
-    }).await;
-    "woken"
+    }).await
 }
 """
-    answer = answered({"rust": source})
-    assert answer.text == "woken"
-    assert answer.cpu_us < 20_000
+    assert 2 <= int(answered({"rust": source}).text) <= 4  # a thread may be woken for nothing now and then
 
 
 def test_a_panic_is_answered_and_told_in_the_log(bench: Bench) -> None:
