@@ -1,4 +1,4 @@
-"""What the doctor's looks tell: findings in FastFN's shape (contract section 3), and what mends them where that is known."""
+"""What the doctor's looks tell: findings, printed as FastFN prints them, and what mends them where that is known."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""`fnbus doctor domains`: whether the outside world reaches the functions under a domain (contract section 3)."""
+"""`fnbus doctor domains`: whether the outside world reaches the functions under a domain."""
 
 import re
 import socket

@@ -2,8 +2,7 @@
 
 One table holds the endpoints. A request that one of them is for goes straight to it, for the framework's layers and its walk
 over the routes cost more than accepting a job does; FastAPI knows the same endpoints and answers everything else. They are
-plain ones that read their own bodies: the framework's own parsing would answer bad input with its texts instead of the
-contract's.
+plain ones that read their own bodies: the framework's own parsing would answer bad input with its texts instead of FastFN's.
 """
 
 import logging

@@ -35,7 +35,7 @@ class GatewaySettings(ServiceSettings):
     console_api_enabled: Annotated[bool, Field(validation_alias=_fastfn("console_api_enabled"))] = True
     """False: the control plane (`/_fn/*`) answers 404, but for what everybody may see."""
     admin_api_enabled: Annotated[bool, Field(validation_alias=_fastfn("admin_api_enabled"))] = True
-    """The same, with another text."""
+    """As above; answers 404 `admin api disabled`."""
     console_local_only: Annotated[bool, Field(validation_alias=_fastfn("console_local_only"))] = True
     """Only clients on loopback, and those with the admin token, use the control plane. Private networks are not local."""
     console_write_enabled: Annotated[bool, Field(validation_alias=_fastfn("console_write_enabled"))] = False

@@ -1,4 +1,4 @@
-"""FastFN's environment variables that mean something here (contract 2.19), set on one platform to other than their defaults."""
+"""FastFN's environment variables that mean something here, set on one platform to other than their defaults."""
 
 import contextlib
 import json

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "functions"
 MAPS = (
-    [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md")]
+    [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md")]
     + sorted(ROOT.glob("*/README.md"))
     + sorted(ROOT.glob("services/*/README.md"))
 )

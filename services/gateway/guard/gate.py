@@ -1,4 +1,8 @@
-"""The guard: finds out who sent a request, and asks flags, counters and rules about it, in the contract's order (2.7)."""
+"""The guard: finds out who sent a request, and asks flags, counters and rules about it.
+
+The first that says no answers: is the API there (404), is the client local or has the token (403), is there a session where one
+is asked for (401), are there few enough requests (429), may it change what it wants to change (403).
+"""
 
 import hmac
 import math

@@ -2,7 +2,7 @@
 
 The order of the questions, and the texts, are FastFN's. Being local is itself a kind of credential, and so is a
 session's cookie: a web page in the user's browser could borrow either. So a write that a browser sends from another site is
-refused unless it shows that it was meant (contract, decision 2), and loopback counts only for requests to this machine by a
+refused unless it shows that it was meant, and loopback counts only for requests to this machine by a
 name of its own: a page whose name was made to lead to 127.0.0.1 asks under that name.
 """
 

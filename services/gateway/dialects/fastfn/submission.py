@@ -1,4 +1,4 @@
-"""The body of a job or an invoke request: bytes to a typed record, or the contract's error. Pure."""
+"""The body of a job or an invoke request: bytes to a typed record, or FastFN's error. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def parse(data: bytes, *, wrong_runtime: str = "invalid runtime") -> Submission:
         wrong_runtime: how a `runtime` that is no text, or an empty one, is refused.
 
     Raises:
-        Refusal: 400 or 413, with the contract's text and, where that says little, a `detail`.
+        Refusal: 400 or 413, with FastFN's text and, where that says little, a `detail`.
     """
     try:
         document = nesting.loads(data)

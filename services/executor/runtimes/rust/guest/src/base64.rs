@@ -1,4 +1,4 @@
-//! Base64 with padding, as the contract's `body_base64` has it.
+//! Base64 with padding, as `body_base64` of events and answers has it.
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -1,6 +1,6 @@
 //! The guest: what makes a program that answers calls of a function `handler`.
 //!
-//! Standard library, and `serde_json` for the values that the contract speaks of. What a call means is in `events` and
+//! Standard library, and `serde_json` for the values that handlers take and return. What a call means is in `events` and
 //! `answers`; `serving` is the loop.
 
 mod answers;
