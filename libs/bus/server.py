@@ -21,7 +21,7 @@ from libs.processes import bound_to_parent, children_in_batches
 
 log = logging.getLogger(__name__)
 
-FNBUS_CONFIG = Path(__file__).with_name("nats.conf")
+NATS_CONFIG = Path(__file__).with_name("nats.conf")
 """The configuration that a bus of fnbus has, in `compose.yaml` as in `fnbus dev`: a user for each service."""
 
 _LOOPBACK = "127.0.0.1"

@@ -6,7 +6,7 @@ whoever asked waits until their gateway shows that revision.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -44,6 +44,8 @@ _MOST = 500
 _FEWEST_DIGITS = 8
 
 type _Request = Rollback | Unpin | SetAlias | RemoveAlias
+type _Work = Callable[[FunctionEntry], Awaitable[FunctionEntry]]
+"""Returns what a function becomes; does it again from what somebody else has made of it meanwhile."""
 
 
 class Releases:
@@ -194,13 +196,13 @@ class Releases:
 
         return await self._change(request, "alias.removed", request.alias, drop)
 
-    async def _change(self, request: _Request, action: str, subject: str, work: Any) -> Steered:
+    async def _change(self, request: _Request, action: str, subject: str, work: _Work) -> Steered:
         """Read, change, write; again when somebody else was faster, unless a revision was asked for."""
         identity = documents.function_id(namespace=request.namespace, runtime=request.runtime, name=request.function)
         async with self._turns.setdefault(identity, asyncio.Lock()):
             return await self._change_in_turn(request, action, subject, work)
 
-    async def _change_in_turn(self, request: _Request, action: str, subject: str, work: Any) -> Steered:
+    async def _change_in_turn(self, request: _Request, action: str, subject: str, work: _Work) -> Steered:
         for _ in range(_TRIES):
             before = await self._read(request)
             if request.expected not in (0, before.revision):

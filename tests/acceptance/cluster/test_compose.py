@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
-from libs.bus.server import FNBUS_CONFIG
+from libs.bus.server import NATS_CONFIG
 from libs.ports import unused_port
 from libs.testing.cluster import Replica
 from libs.testing.jaeger import running_jaeger
@@ -89,7 +89,7 @@ async def test_every_service_starts_with_the_command_and_environment_of_compose(
     # The server parses its variables, so compose.yaml has quotes in them; `running_nats` adds its own.
     passwords: dict[str, str] = {name: json.loads(value) for name, value in services["nats"]["environment"].items()}
     async with (
-        running_nats(tmp_path / "nats", config=FNBUS_CONFIG, env=passwords) as nats,
+        running_nats(tmp_path / "nats", config=NATS_CONFIG, env=passwords) as nats,
         running_mongo(tmp_path / "mongo") as mongo,
         running_jaeger() as jaeger,
     ):

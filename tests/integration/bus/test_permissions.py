@@ -13,7 +13,7 @@ import pytest
 from libs import errors
 from libs.bus import jetstream, rpc, streams
 from libs.bus.port import Bus, ConsumerSpec, Delivery, Entry, Message, StreamSpec
-from libs.bus.server import FNBUS_CONFIG
+from libs.bus.server import NATS_CONFIG
 from libs.messages import subjects
 from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest, build_subject
 from libs.messages.catalog import Resolution
@@ -28,7 +28,7 @@ PASSWORDS = {"gateway": "1e5ab", "registry": "10m", "executor": "-Abc_d", "sched
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncGenerator[NatsServer]:
     env = {f"FNBUS_NATS_{name.upper()}_PASSWORD": password for name, password in PASSWORDS.items()}
-    async with running_nats(tmp_path, config=FNBUS_CONFIG, env=env) as running:
+    async with running_nats(tmp_path, config=NATS_CONFIG, env=env) as running:
         yield running
 
 
