@@ -162,6 +162,8 @@ def _built(gateway: GatewayClient, functions: Iterable[Mapping[str, Any]], *, li
     end = time.monotonic() + limit_seconds
     with progress() as show:
         for function in functions:
+            if function.get("ready"):
+                continue
             name = _name(function)
             pause = _FIRST_PAUSE_SECONDS
             while (state := _state(gateway, function)).get("last_install_status") == "pending":

@@ -109,5 +109,7 @@ class TreeChanged:
     removed: tuple[str, ...] = ()
     functions: tuple[FunctionRef, ...] = ()
     """Versions that these files belong to."""
+    unready: tuple[FunctionRef, ...] | None = None
+    """Those of them that wait for what they need, or cannot have it; None: not known, as an older registry has it."""
     problems: tuple[Problem, ...] = ()
     """What does not work as written in the folders of these files."""

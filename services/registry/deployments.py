@@ -144,6 +144,10 @@ class Deployments:
                 if self._building is not None:
                     tasks.create_task(self._building.run(lambda: self.wake(full=False)), name="builds")
 
+    def entry(self, identity: str) -> FunctionEntry | None:
+        """Return the function with that id as this process last read or wrote it."""
+        return self._entries.get(identity)
+
     def wake(self, *, full: bool = True) -> None:
         """Start a round as soon as the present one has ended."""
         self._full = self._full or full

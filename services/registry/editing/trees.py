@@ -17,7 +17,7 @@ from libs.messages import trees as messages
 from libs.messages.catalog import Problem
 from libs.messages.functions import FunctionRef
 from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile, TreePage
-from services.registry import documents
+from services.registry import catalog, documents
 from services.registry.deployments import Deployments
 from services.registry.editing import clashes, jsons
 from services.registry.homes.attempts import alone
@@ -129,12 +129,18 @@ class Trees:
             snapshot = await self._now()
         touched = {*put, *remove}
         _log(request, touched)
+        functions = tuple(_functions(snapshot, touched))
         return TreeChanged(
             changed=tuple(put),
             removed=remove,
-            functions=tuple(_functions(snapshot, touched)),
+            functions=functions,
+            unready=tuple(each for each in functions if not self._is_ready(each)),
             problems=tuple(self._problems(snapshot, touched)),
         )
+
+    def _is_ready(self, function: FunctionRef) -> bool:
+        entry = self._deployments.entry(_id(function))
+        return entry is not None and catalog.can_run(entry.version(function.version))
 
     async def _differs(self, file: messages.NewFile) -> bool:
         """Tell whether a file is not there just so."""
@@ -151,8 +157,7 @@ class Trees:
             if problem.path in touched or problem.path.rpartition("/")[0] in folders or problem.path in folders:
                 yield problem
         for function in _functions(snapshot, touched):
-            id_ = documents.function_id(namespace=function.namespace, runtime=function.runtime, name=function.name)
-            reason = self._deployments.refused.get(id_)
+            reason = self._deployments.refused.get(_id(function))
             if reason is not None:
                 yield Problem(path=function.name, message=reason)
 
@@ -202,6 +207,10 @@ def _functions(snapshot: Snapshot, touched: Collection[str]) -> Iterable[Functio
                 yield FunctionRef(
                     namespace=snapshot.namespace, runtime=function.runtime, name=function.name, version=version.found.label
                 )
+
+
+def _id(function: FunctionRef) -> str:
+    return documents.function_id(namespace=function.namespace, runtime=function.runtime, name=function.name)
 
 
 def _is_secret(path: str) -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 
 from libs import errors
 from libs.clock import Clock, epoch_ms
@@ -58,6 +59,8 @@ class StoredHome:
         self._poll_seconds = poll_seconds
         self._tree: Tree | None = None
         self._scanned = Tree()
+        self._listing: Listing | None = None
+        """Of `_scanned`: the same one as long as nothing has changed."""
         self._seen: Tree | None = None
         """What was there when a change was begun."""
         self._cache: dict[str, bytes] = {}
@@ -81,8 +84,10 @@ class StoredHome:
 
     def scan(self) -> Listing:
         """List all files, as they were at the last `refresh`."""
-        self._scanned = self._tree or Tree()
-        return manifest.listing(self._scanned)
+        tree = self._tree or Tree()
+        if self._listing is None or tree is not self._scanned:
+            self._scanned, self._listing = tree, manifest.listing(tree)
+        return self._listing
 
     def read(self, path: str, *, limit: int = MAX_SMALL) -> bytes:
         """Return the bytes of a file as it was at the last `scan`."""
@@ -166,7 +171,7 @@ class StoredHome:
             errors.ConflictError: it is not the present one any more.
         """
         at = epoch_ms(self._clock.now())
-        old = [id_ for id_, since in now.retired.items() if since <= at - _KEPT_MS]
+        old = {id_ for id_, since in now.retired.items() if since <= at - _KEPT_MS}
         step = manifest.step(_without(now, old), change, now_ms=at)
         packed = manifest.pack(step.after)
         stored = {id_: self._closed(path, data) for id_, (path, data) in step.contents.items()}
@@ -186,7 +191,7 @@ class StoredHome:
                 await self._store.delete(FILES, id_)
             raise
         self._keep(stored)
-        return manifest.unpack(packed, name=step.after.name, revision=revision)
+        return replace(step.after, revision=revision)
 
     async def _look(self) -> Tree:
         """Return the tree as the store has it."""
@@ -287,13 +292,8 @@ def _found(tree: Tree, path: str, limit: int) -> Kept:
     return kept
 
 
-def _without(tree: Tree, retired: Iterable[str]) -> Tree:
-    return Tree(
-        revision=tree.revision,
-        name=tree.name,
-        files=tree.files,
-        retired={id_: since for id_, since in tree.retired.items() if id_ not in retired},
-    )
+def _without(tree: Tree, retired: set[str]) -> Tree:
+    return replace(tree, retired={id_: since for id_, since in tree.retired.items() if id_ not in retired})
 
 
 def _batches(wanted: Iterable[Kept]) -> Iterable[list[str]]:

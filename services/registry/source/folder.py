@@ -86,6 +86,7 @@ class FolderSource:
         self._home = home
         self._options = options or Options()
         self._files: dict[str, File] = {}
+        self._last: tuple[Listing, Snapshot] | None = None
         self._digests: _Cache[_Seen] = _Cache()
         self._configs: _Cache[Config] = _Cache()
         self._manifests: _Cache[Manifest] = _Cache()
@@ -176,6 +177,8 @@ class FolderSource:
 
     def _load(self) -> Snapshot:
         found = self._home.scan()
+        if self._last is not None and self._last[0] is found:
+            return self._last[1]  # the home says that it is the very same
         files = {file.path: file for file in found.files}
         problems: list[catalog.Problem] = []
         configs = self._parse_all(found, tree.CONFIG, self._configs, config.parse_config, problems)
@@ -194,7 +197,7 @@ class FolderSource:
         self._files = files
         self._digests.keep(files)
         present = [function for function in functions if function is not None]
-        return replace(
+        snapshot = replace(
             _snapshot(discovery, present, problems),
             broken=frozenset(broken),
             unread=found.unread,
@@ -203,6 +206,8 @@ class FolderSource:
             origin=self._home.origin,
             untouched=found.untouched,
         )
+        self._last = None if broken else (found, snapshot)
+        return snapshot
 
     def _discover(self, found: Listing, configs: dict[str, Config], manifests: dict[str, Manifest]) -> Discovery:
         """Return what a listing means: the same as before when only the inside of code files has changed."""

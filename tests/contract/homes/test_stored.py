@@ -19,6 +19,7 @@ from libs.storage.port import Store, StoreUnavailableError
 from libs.storage.sqlite import SqliteStore
 from services.registry.homes.port import Change, MovedError
 from services.registry.homes.stored import FILES, StoredHome
+from services.registry.source.folder import FolderSource
 
 _ROOT = Path(__file__).parents[3]
 _FILES = 40
@@ -180,6 +181,18 @@ async def test_what_is_not_needed_any_more_goes_after_a_while(store: Store, cloc
     await home.write(Change(put={"b.py": b"new"}))
     assert len(await documents(store)) == 5  # the head, two files, the list, and the list before
     assert await files(opened(store, clock)) == {"a.py": b"4", "b.py": b"new"}
+
+
+async def test_what_has_not_changed_is_not_looked_through_again(store: Store, clock: ManualClock) -> None:
+    home, other = opened(store, clock), opened(store, clock)
+    source = FolderSource(home)
+    await home.refresh()
+    await home.write(Change(put={"get.hello.py": b"def handler(event): ...\n"}))
+    first = await source.load()
+    assert await source.load() is first
+    await other.refresh()
+    await other.write(Change(put={"get.other.py": b"def handler(event): ...\n"}))
+    assert [function.name for function in (await source.load()).functions] == ["get.hello.py", "get.other.py"]
 
 
 async def test_store_that_is_away_is_no_fault_of_a_file(clock: ManualClock) -> None:

@@ -116,3 +116,15 @@ def test_deploy_of_nothing_is_one_line(
     assert run(monkeypatch, "deploy", str(tmp_path / "empty"), "--url", gateway.url) == 1
     assert "there are no functions in" in capfd.readouterr().err
     assert gateway.asked == []
+
+
+def test_deploy_asks_for_nothing_that_is_said_to_be_ready(
+    folder: str, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = HELLO | {"name": "other", "ready": False}
+    done = {"changed": ["hello/handler.py"], "functions": [HELLO | {"ready": True}, other]}
+    gateway.on("PUT /_fn/files", (200, done))
+    assert run(monkeypatch, "deploy", folder, "--url", gateway.url) == 0
+    asked = [request for request, _, _ in gateway.asked if request.startswith("GET /_fn/function")]
+    assert len(asked) == 1
+    assert "name=other" in asked[0]

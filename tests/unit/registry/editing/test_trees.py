@@ -46,7 +46,7 @@ async def test_files_become_functions_as_in_a_folder(registry: Registry) -> None
         FunctionRef(runtime="python", name="get.hello.py"),
         FunctionRef(runtime="python", name="demo"),
     }
-    assert done.problems == ()
+    assert (done.problems, done.unready) == ((), ())
     assert await registry.beside.text("python/demo/inner.py") == DEMO[1].data.decode()
     assert (await registry.detail(FunctionRef(runtime="python", name="demo"))).entry.name == "demo"
 

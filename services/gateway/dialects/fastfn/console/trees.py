@@ -50,7 +50,7 @@ def change(plane: Plane) -> Handler:
         return json_response({
             "changed": list(done.changed),
             "removed": list(done.removed),
-            "functions": [_named(each) for each in done.functions],
+            "functions": [_named(each) | _readiness(each, done) for each in done.functions],
             "problems": [{"path": each.path, "message": each.message} for each in done.problems],
         })  # fmt: skip
 
@@ -72,6 +72,10 @@ def _content(data: bytes) -> dict[str, str]:
 def _named(function: FunctionRef) -> dict[str, Any]:
     version = function.version if function.version != DEFAULT_LABEL else None
     return {"runtime": function.runtime, "name": function.name, "version": version}
+
+
+def _readiness(function: FunctionRef, done: TreeChanged) -> dict[str, Any]:
+    return {} if done.unready is None else {"ready": function not in done.unready}
 
 
 def _object(value: object, name: str) -> Mapping[str, object]:
