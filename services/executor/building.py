@@ -11,6 +11,7 @@ from libs.bus.port import Bus
 from libs.lifecycle import Service
 from libs.messages import subjects
 from services.executor import builds, layer_keys, toolbox, workshop
+from services.executor.build_run import Bounds
 from services.executor.bundles import Bundles
 from services.executor.layers import Layers
 from services.executor.runtimes.base import Runtime
@@ -41,7 +42,7 @@ async def start(service: Service, site: Site) -> Layers:
     shop = workshop.Workshop(
         state=site.state / "builds",
         toolbox=tools,
-        bounds=workshop.Bounds(seconds=chosen.build_seconds, max_mb=chosen.build_max_mb, memory_mb=chosen.build_memory_mb),
+        bounds=Bounds(seconds=chosen.build_seconds, max_mb=chosen.build_max_mb, memory_mb=chosen.build_memory_mb),
         bwrap=(shutil.which("bwrap") or "") if site.isolation == "bubblewrap" else "",
     )
     service.stack.callback(shop.close)

@@ -13,8 +13,8 @@ from libs import errors
 from libs.bus.memory import MemoryBus
 from libs.testing.wait import eventually
 from services.executor import toolbox
+from services.executor.build_run import Bounds
 from services.executor.sandbox import choice, fence
-from services.executor.workshop import Bounds
 from tests.unit.executor.building import Stand, standing
 
 

@@ -14,12 +14,13 @@ from libs.messages.builds import BuildReply, BuildRequest, build_subject
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle, BundleFile
 from services.executor import layer_keys, toolbox
+from services.executor.build_run import Bounds
 from services.executor.builds import Builds, Parts
 from services.executor.bundles import Bundles
 from services.executor.layers import Layers
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
-from services.executor.workshop import Bounds, Workshop
+from services.executor.workshop import Workshop
 
 PATIENCE = 60.0
 

@@ -15,7 +15,7 @@ from libs.messages.builds import LayerManifest
 from libs.messages.logs import LogBatch
 from libs.testing.wait import eventually
 from services.executor import toolbox
-from services.executor.workshop import Bounds
+from services.executor.build_run import Bounds
 from tests.unit.executor.building import ShellRuntime, Stand, standing
 
 
