@@ -117,12 +117,10 @@ async def test_of_many_who_add_at_once_all_have_added(home: Home, other: Home) -
             before = int(await content(to, "count"))
             await to.write(Change(put={"count": str(before + 1).encode()}))
 
-        await alone(to, work)
-
-    async with asyncio.TaskGroup() as tasks:
         for _ in range(4):
-            tasks.create_task(add(home))
-            tasks.create_task(add(other))
+            await alone(to, work)
+
+    await asyncio.gather(add(home), add(other))
     assert await content(home, "count") == b"8"
 
 

@@ -77,7 +77,7 @@ async def test_everything_is_there_after_the_registry_was_killed(tmp_path: Path,
         assert (found.entry.revision, found.entry.versions[0].policy.timeout_ms, found.env[0].name) == (3, 77, "TOKEN")
         assert (await change(bus, ChangeKind.CODE, b"def handler(event): ...\n", expected=2)).outdated
         assert (await change(bus, ChangeKind.DELETE)).revision == 0
-        await eventually(lambda: "event.function.deleted" in told)
+        await eventually(lambda: "event.function.deleted" in told, within=60)
         assert told[0] == "event.function.created"
 
 
