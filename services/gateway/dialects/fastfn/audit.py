@@ -5,8 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import audit, subjects
+from libs.messages import audit
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis, number
 
@@ -26,7 +25,7 @@ def listing(plane: Plane) -> Handler:
             limit=number(request, "limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT),
             before=request.query_params.get("before", ""),
         )
-        page = await rpc.call(plane.bus, subjects.rpc("registry", "audit"), ask, audit.AuditPage)
+        page = await plane.ask_registry("audit", ask, audit.AuditPage)
         return json_response({"records": [_shape(each) for each in page.records], "next": page.next or None})
 
     return endpoint

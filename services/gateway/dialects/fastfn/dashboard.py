@@ -3,8 +3,6 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import subjects
 from libs.messages.figures import Figures, FiguresGet
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response
@@ -14,7 +12,7 @@ def dashboard(plane: Plane) -> Handler:
     """Return the endpoint that tells the figures; the hours are those of UTC, and the last one is under way."""
 
     async def endpoint(_: Request) -> Response:
-        found = await rpc.call(plane.bus, subjects.rpc("registry", "figures"), FiguresGet(), Figures)
+        found = await plane.ask_registry("figures", FiguresGet(), Figures)
         calls = sum(hour.calls for hour in found.hours)
         micros = sum(hour.micros for hour in found.hours)
         return json_response(

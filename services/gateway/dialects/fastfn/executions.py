@@ -5,8 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import executions, logs, subjects
+from libs.messages import executions, logs
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, millis, number
 
@@ -30,7 +29,7 @@ def listing(plane: Plane) -> Handler:
             failed=request.query_params.get("failed", "") in _TRUE,
             since_ms=int(since) if since.isdecimal() and len(since) <= _LONGEST_MOMENT else 0,
         )
-        found = await rpc.call(plane.bus, subjects.rpc("registry", "executions"), ask, executions.Executions)
+        found = await plane.ask_registry("executions", ask, executions.Executions)
         return json_response({"executions": [_shape(each) for each in found.executions]})
 
     return endpoint
@@ -41,9 +40,7 @@ def one(plane: Plane) -> Handler:
 
     async def endpoint(request: Request) -> Response:
         ask = executions.ExecutionGet(id=request.path_params["id"])
-        return json_response(
-            _shape(await rpc.call(plane.bus, subjects.rpc("registry", "execution"), ask, executions.Execution))
-        )
+        return json_response(_shape(await plane.ask_registry("execution", ask, executions.Execution)))
 
     return endpoint
 

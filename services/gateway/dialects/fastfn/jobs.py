@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs import errors
-from libs.bus import port, rpc
-from libs.messages import jobs, subjects
+from libs.bus import port
+from libs.messages import jobs
 from libs.telemetry import tracing
 from services.gateway import answers
 from services.gateway.answers import Refusal
@@ -18,7 +18,6 @@ from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, error_response, json_response, millis, number, read_body
 from services.gateway.routing.index import DEFAULT_LABEL
 
-_SCHEDULER = "scheduler"
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 200
 _JSON_OVERHEAD = 2
@@ -35,9 +34,8 @@ def submit(plane: Plane) -> Handler:
         wanted = submission.parse(await read_body(request, limit=plane.max_body_bytes * _JSON_OVERHEAD))
         place = targets.resolve(plane.catalogue.table, wanted)
         try:
-            view = await rpc.call(
-                plane.bus,
-                subjects.rpc(_SCHEDULER, "submit"),
+            view = await plane.ask_scheduler(
+                "submit",
                 _submit(wanted, place, trace.header()),
                 jobs.JobView,
                 traceparent=trace.header(),
@@ -66,7 +64,7 @@ def listing(plane: Plane) -> Handler:
         ask = jobs.JobList(
             limit=number(request, "limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT), state=request.query_params.get("state", "")
         )
-        views = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "list"), ask, jobs.JobViews)
+        views = await plane.ask_scheduler("list", ask, jobs.JobViews)
         return json_response({"jobs": [meta(view) for view in views.jobs]})
 
     return endpoint
@@ -143,7 +141,7 @@ def dead_letters(plane: Plane) -> Handler:
 
     async def endpoint(request: Request) -> Response:
         ask = jobs.DeadLetterList(limit=number(request, "limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT))
-        found = await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, "dead-letters"), ask, jobs.DeadLetters)
+        found = await plane.ask_scheduler("dead-letters", ask, jobs.DeadLetters)
         letters = [
             {
                 "at_ms": millis(letter.at),
@@ -241,6 +239,6 @@ async def _of_one[T](
         Refusal: there is none, or its function is gone.
     """
     try:
-        return await rpc.call(plane.bus, subjects.rpc(_SCHEDULER, operation), ask, kind)
+        return await plane.ask_scheduler(operation, ask, kind)
     except errors.NotFoundError as error:
         raise Refusal(404, str(error)) from None

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import logs, subjects
+from libs.messages import logs
 from libs.messages.logs import TailLine, TailLines, TailLog
 from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn.plane import Plane
@@ -40,7 +39,7 @@ def tail(plane: Plane) -> Handler:
             raise Refusal(400, "invalid file")
         if ask.stream not in _STREAMS:
             raise Refusal(400, "invalid stream")
-        found = await rpc.call(plane.bus, subjects.rpc("registry", "tail"), ask, TailLines)
+        found = await plane.ask_registry("tail", ask, TailLines)
         lines = [(line.ms, _told(ask.file, line)) for line in found.lines]
         ran = {line.execution for line in found.lines}
         lines += [(note.ms, _noted(note)) for note in plane.journal.notes() if note.id not in ran and _fits(note, ask)]

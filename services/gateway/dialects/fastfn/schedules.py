@@ -6,8 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import jobs, subjects
+from libs.messages import jobs
 from services.gateway.dialects.fastfn.plane import Plane
 from services.gateway.dialects.fastfn.shapes import Handler, json_response, seconds
 from services.gateway.routing.index import DEFAULT_LABEL
@@ -17,7 +16,7 @@ def listing(plane: Plane) -> Handler:
     """Return the endpoint that lists all schedules, and the calls that keep functions warm, and what became of them."""
 
     async def endpoint(_: Request) -> Response:
-        views = await rpc.call(plane.bus, subjects.rpc("scheduler", "schedules"), jobs.ScheduleList(), jobs.ScheduleViews)
+        views = await plane.ask_scheduler("schedules", jobs.ScheduleList(), jobs.ScheduleViews)
         own = [_schedule(view) for view in views.schedules if view.keep_warm is None]
         pings = [_keep_warm(view) for view in views.schedules if view.keep_warm is not None]
         return json_response({"ts": int(time.time()), "schedules": own, "keep_warm": pings})

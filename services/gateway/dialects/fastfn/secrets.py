@@ -6,8 +6,6 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import subjects
 from libs.messages.secrets import (
     RemoveSecret,
     RotatedKeys,
@@ -33,7 +31,7 @@ def listing(plane: Plane) -> Handler:
 
     async def endpoint(request: Request) -> Response:
         wanted = SecretList(namespace=namespace(request))
-        found = await rpc.call(plane.bus, subjects.rpc("registry", "secrets"), wanted, Secrets)
+        found = await plane.ask_registry("secrets", wanted, Secrets)
         return json_response([_shown(each) for each in found.secrets])
 
     return endpoint
@@ -45,7 +43,7 @@ def put(plane: Plane) -> Handler:
     async def endpoint(request: Request) -> Response:
         key, value = _key_and_value(await read_body(request, limit=_MOST_BYTES))
         wanted = SetSecret(namespace=namespace(request), key=key, value=value, actor=actor_of(request))
-        await rpc.call(plane.bus, subjects.rpc("registry", "set-secret"), wanted, SecretInfo)
+        await plane.ask_registry("set-secret", wanted, SecretInfo)
         return json_response({"status": "created", "key": key}, 201)
 
     return endpoint
@@ -59,7 +57,7 @@ def remove(plane: Plane) -> Handler:
         if not key:
             raise Refusal(400, "missing key parameter")
         wanted = RemoveSecret(namespace=namespace(request), key=key, actor=actor_of(request))
-        await rpc.call(plane.bus, subjects.rpc("registry", "remove-secret"), wanted, SecretRemoved)
+        await plane.ask_registry("remove-secret", wanted, SecretRemoved)
         return json_response({"status": "deleted", "key": key})
 
     return endpoint
@@ -70,7 +68,7 @@ def rotate(plane: Plane) -> Handler:
 
     async def endpoint(request: Request) -> Response:
         wanted = RotateKeys(after=request.query_params.get("after", ""), actor=actor_of(request))
-        done = await rpc.call(plane.bus, subjects.rpc("registry", "rotate-keys"), wanted, RotatedKeys, timeout=_ROTATE_SECONDS)
+        done = await plane.ask_registry("rotate-keys", wanted, RotatedKeys, seconds=_ROTATE_SECONDS)
         return json_response(
             {
                 "key": done.key,

@@ -7,8 +7,7 @@ from typing import Any, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import codec, subjects, versions
+from libs.messages import codec, versions
 from libs.messages.catalog import Alias, FunctionEntry, Share
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
@@ -19,7 +18,6 @@ from services.gateway.routing.index import DEFAULT_LABEL
 
 _MAX_BODY_BYTES = 64 * 1024
 _LABEL = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9_.-]{1,100}")
-_REGISTRY_SECONDS = 10.0
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 500
 
@@ -34,7 +32,7 @@ def listing(plane: Plane) -> Handler:
             function=entry.name,
             limit=number(request, "limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT),
         )
-        found = await _ask(plane, "versions", ask, versions.Versions)
+        found = await plane.ask_registry("versions", ask, versions.Versions)
         return json_response(
             {
                 "runtime": entry.runtime,
@@ -140,10 +138,6 @@ def remove_alias(plane: Plane) -> Handler:
     return endpoint
 
 
-async def _ask[T](plane: Plane, operation: str, request: codec.Record, reply: type[T]) -> T:
-    return await rpc.call(plane.bus, subjects.rpc("registry", operation), request, reply, timeout=_REGISTRY_SECONDS)
-
-
 async def _change(plane: Plane, operation: str, request: codec.Record, entry: FunctionEntry) -> versions.Steered:
     """Have the registry make a change, and return when this gateway shows it.
 
@@ -151,7 +145,7 @@ async def _change(plane: Plane, operation: str, request: codec.Record, entry: Fu
         Refusal: 503, it is stored and this gateway does not show it yet.
         errors.FnbusError: what the registry raised, or that it cannot be reached.
     """
-    steered = await _ask(plane, operation, request, versions.Steered)
+    steered = await plane.ask_registry(operation, request, versions.Steered)
 
     def is_shown() -> bool:
         now = plane.catalogue.table.names.function(entry.name, runtime=entry.runtime)

@@ -6,8 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.bus import rpc
-from libs.messages import codec, functions, subjects
+from libs.messages import codec, functions
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FunctionDetail, FunctionRef
 from services.gateway.actors import actor_of
 from services.gateway.answers import Refusal
@@ -53,7 +52,7 @@ async def ask[T](plane: Plane, operation: str, request: codec.Record, reply: typ
     Raises:
         errors.FnbusError: what it raised, or that it cannot be reached.
     """
-    return await rpc.call(plane.bus, subjects.rpc("registry", operation), request, reply, timeout=_REGISTRY_SECONDS)
+    return await plane.ask_registry(operation, request, reply, seconds=_REGISTRY_SECONDS)
 
 
 async def detail(plane: Plane, wanted: FunctionRef, *, code: bool) -> FunctionDetail:

@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs import errors
-from libs.bus import rpc
-from libs.messages import jobs, subjects
+from libs.messages import jobs
 from libs.messages.functions import MAX_CODE_BYTES, Changed, ChangeKind, FunctionDetail, FunctionRef
 from services.gateway.answers import Refusal
 from services.gateway.dialects.fastfn import health
@@ -150,12 +149,11 @@ async def _whole(plane: Plane, request: Request, found: FunctionDetail, *, code:
 async def _schedule_state(plane: Plane, target: FunctionRef) -> dict[str, Any] | None:
     """Return what became of a schedule; None while no scheduler says."""
     try:
-        views = await rpc.call(
-            plane.bus,
-            subjects.rpc("scheduler", "schedules"),
+        views = await plane.ask_scheduler(
+            "schedules",
             jobs.ScheduleList(),
             jobs.ScheduleViews,
-            timeout=_SCHEDULER_SECONDS,
+            seconds=_SCHEDULER_SECONDS,
         )
     except errors.FnbusError:
         return None
