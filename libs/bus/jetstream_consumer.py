@@ -24,7 +24,6 @@ class Origin(NamedTuple):
 
     deliveries: int
     sequence: int
-    consumer_sequence: int
     pending: int
 
 
@@ -37,7 +36,7 @@ def origin(reply: str) -> Origin:
     tokens = reply.split(".")
     # Newer servers may put domain and account hash in front of the stream's name.
     at = 4 if len(tokens) == 9 else 6
-    return Origin(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 4]))
+    return Origin(int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 4]))
 
 
 def delay_nak(delay: float) -> bytes:

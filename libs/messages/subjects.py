@@ -41,12 +41,11 @@ CATALOG_META = "meta"
 NORMAL_PRIORITY = "normal"
 
 _PLAIN = re.compile(rb"[^A-Za-z0-9_-]")
-_ENCODED = re.compile(r"=([0-9A-F]{2})")
 
 
 @functools.lru_cache(maxsize=4096)
 def token(name: str) -> str:
-    """Return `name` as one subject token; `untoken` gives it back.
+    """Return `name` as one subject token, another for each name.
 
     Raises:
         ValueError: the name is empty.
@@ -54,19 +53,6 @@ def token(name: str) -> str:
     if not name:
         raise ValueError("a subject token cannot be empty")
     return _PLAIN.sub(lambda found: b"=%02X" % found[0][0], name.encode("utf-8", "surrogateescape")).decode("ascii")
-
-
-def untoken(encoded: str) -> str:
-    """Return the name that `token` encoded.
-
-    Raises:
-        ValueError: the token holds something that `token` never makes.
-    """
-    raw = _ENCODED.sub(lambda found: chr(int(found[1], 16)), encoded)
-    name = raw.encode("latin-1", "strict").decode("utf-8", "surrogateescape")
-    if token(name) != encoded:
-        raise ValueError(f"not a subject token: {encoded!r}")
-    return name
 
 
 def invoke(*, runtime: str, namespace: str, function: str) -> str:

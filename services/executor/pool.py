@@ -289,11 +289,6 @@ class Pool[C: Call]:
                 busy = version.slots - version.starting - idle
                 yield Load(version.key, version.starting, idle, busy, len(version.waiting))
 
-    def waiting_calls(self) -> Iterator[C]:
-        """Yield the calls that wait."""
-        for version in list(self._queued.values()):
-            yield from list(version.waiting)  # pyright: ignore[reportReturnType]  only C are ever submitted
-
     def _lease(self, version: Version, slot: Slot, call: C, now: float) -> None:
         version.idle.pop()
         del self._idle[slot.number]

@@ -56,7 +56,6 @@ def of_function(
     before: FunctionEntry | None,
     after: FunctionEntry | None,
     subject: str = "",
-    changed: Sequence[str] = (),
 ) -> Change:
     """Return what is to be noted of a write of a function's entry; one of `before` and `after` is there.
 
@@ -66,7 +65,6 @@ def of_function(
         before: the entry that was read; None: there was none.
         after: the entry as stored; None: it was removed.
         subject: what of it.
-        changed: names of fields beside those that are told from the entries, as `env.API_KEY`.
     """
     entry = after or before
     if entry is None:
@@ -80,7 +78,7 @@ def of_function(
         subject=subject,
         before=differences.summary(before),
         after=differences.summary(after),
-        changed=tuple(sorted({*differences.changed(before, after), *changed})),
+        changed=differences.changed(before, after),
     )
 
 

@@ -12,8 +12,6 @@ from pathlib import PurePosixPath
 
 from services.registry.inference import javascript, manifests, packages, python
 
-LANGUAGES = frozenset(manifests.NAMES)
-"""Those whose imports tell."""
 _HINT_LINES = 30
 _HINT = re.compile(rb"^\s*#\s*@requirements[\s:]+\S")
 _SHIPPED = (".deps", "node_modules")

@@ -1,4 +1,4 @@
-"""Names in, subjects out, and back."""
+"""Names in, subjects out."""
 
 import re
 
@@ -13,6 +13,11 @@ NAMES = st.text(min_size=1)
 PLAIN = re.compile(r"[A-Za-z0-9_=-]+")
 
 
+def name_of(token: str) -> str:
+    """Return the name that a token stands for."""
+    return re.sub(rb"=(..)", lambda found: bytes.fromhex(found[1].decode()), token.encode()).decode("utf-8", "surrogateescape")
+
+
 @settings(deadline=None)
 @given(name=NAMES)
 def test_token_is_one_plain_token_and_gives_the_name_back(name: str) -> None:
@@ -22,14 +27,14 @@ def test_token_is_one_plain_token_and_gives_the_name_back(name: str) -> None:
         # Lone surrogates that do not stand for bytes of a file name have no encoding at all.
         return
     assert PLAIN.fullmatch(encoded)
-    assert subjects.untoken(encoded) == name
+    assert name_of(encoded) == name
 
 
 @settings(deadline=None)
 @given(raw=st.binary(min_size=1))
 def test_file_name_that_is_not_utf8_keeps_its_bytes(raw: bytes) -> None:
     name = raw.decode("utf-8", "surrogateescape")
-    assert subjects.untoken(subjects.token(name)) == name
+    assert name_of(subjects.token(name)) == name
 
 
 @settings(deadline=None)
@@ -62,15 +67,6 @@ def test_token_is_written_as_documented(name: str, token: str) -> None:
 def test_empty_name_has_no_token() -> None:
     with pytest.raises(ValueError, match="empty"):
         subjects.token("")
-
-
-@pytest.mark.parametrize("encoded", ["a.b", "=2f", "=41", "a=2", "ü", "a b", "*", "", "=C3"])
-def test_untoken_refuses_what_token_never_makes(encoded: str) -> None:
-    if encoded == "=C3":
-        assert subjects.token(subjects.untoken(encoded)) == encoded  # a byte of a file name that is not UTF-8
-        return
-    with pytest.raises(ValueError, match="token"):
-        subjects.untoken(encoded)
 
 
 @settings(deadline=None)

@@ -98,11 +98,11 @@ def test_record_of_a_function_names_digests_and_fields_but_no_value() -> None:
         routes=(RouteEntry(pattern="/x", methods=("GET",)),),
     )
 
-    change = of_function(SOMEBODY, "function.deployed", before=before, after=after, changed=("env.API_KEY",))
+    change = of_function(SOMEBODY, "function.deployed", before=before, after=after)
 
     assert change.before == {"revision": 1, "versions": {"default": "d1", "v2": "d2"}}
     assert change.after == {"revision": 2, "versions": {"default": "d3"}}
-    assert change.changed == ("default.code", "default.policy.timeout_ms", "env.API_KEY", "routes", "v2")
+    assert change.changed == ("default.code", "default.policy.timeout_ms", "routes", "v2")
 
 
 def test_record_of_a_removed_function_says_what_there_was() -> None:
