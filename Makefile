@@ -12,7 +12,6 @@ WORKERS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PATHS := services libs cli tests benchmarks
 
 # A stamp is newer than all that it was made from: a second `make run` installs nothing.
 MADE := .venv/.made
@@ -79,7 +78,7 @@ COMPILE := uv pip compile --universal --generate-hashes --no-emit-index-url --no
 
 .PHONY: clean
 clean: ## Remove what was made here: .venv, caches, and the state of `make run`.
-	@rm -rf .venv .fnbus .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
+	@rm -rf .venv .fnbus .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A candidate counts when it runs and is new enough: a pyenv shim may be there for a version that is not chosen.
