@@ -1,4 +1,4 @@
-"""The loop that keeps folder, store and projection in step.
+"""The loop that keeps files, store and projection in step; what it writes to the store is in `deployer`.
 
 A change of the folder is a quick round: load, write what differs, project that. On start, on a timer, and after anything
 went wrong, a full round reads everything anew and mends what does not fit. Nothing here gives up: a store or a bus that
@@ -9,39 +9,35 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from libs import errors, heap
 from libs.clock import Clock
-from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR, Actor
-from libs.messages.catalog import Bundle, FunctionEntry, Policy, Problem
+from libs.messages.catalog import FunctionEntry, Policy, Problem
 from libs.messages.web import Assets
-from services.registry import catalog, documents, sealing, steering
+from services.registry import documents, sealing
 from services.registry.assets import AssetStore
-from services.registry.audit import Audit, of_function
-from services.registry.building import Building, build_fault
-from services.registry.facts import Facts, Happened
-from services.registry.functions import Functions, digests
+from services.registry.audit import Audit
+from services.registry.building import Building
+from services.registry.deployer import Deployer
+from services.registry.facts import Facts
+from services.registry.functions import Functions
 from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
-from services.registry.parallel import in_parallel
 from services.registry.projection import Projection
 from services.registry.remarks import Remarks
 from services.registry.rounds import Herald, Progress, Round
-from services.registry.source.folder import LoadedFunction, Snapshot
+from services.registry.source.folder import Snapshot
 from services.registry.source.port import Source
 from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 
 _TRIES = 5
-_AT_ONCE = 256
-"""Functions that are written at the same time: a commit costs as much for many as for one."""
-_READING = 16
 _MANY = 1000
-_LIGHT_BYTES = 1024 * 1024
 _LONGEST_PAUSE = 5.0
 
 
@@ -90,13 +86,19 @@ class Deployments:
             reconcile_seconds: time between full rounds.
             retry_seconds: first pause after a round that failed; it doubles up to 5 s.
         """
-        self._functions = functions
+        self._deployer = Deployer(
+            functions=functions,
+            sealer=sealer,
+            metrics=metrics,
+            audit=audit,
+            vault=vault,
+            source=source,
+            building=building,
+            facts=facts,
+        )
         self._projection = projection
-        self._sealer = sealer
         self._metrics = metrics
-        self._audit = audit
         self._facts = facts
-        self._vault = vault
         self._source = source
         self._assets = assets
         self._building = building
@@ -110,18 +112,13 @@ class Deployments:
         self._retry_seconds = retry_seconds
         self.complete = asyncio.Event()
         """Set once the projection has been complete for the first time."""
-        self._entries: dict[str, FunctionEntry] = {}
-        self._unknown: frozenset[str] = frozenset()
-        self._applied: dict[str, tuple[LoadedFunction, FunctionEntry]] = {}
         self._adopted: set[str] = set()
         """Ids of functions that are still to be projected."""
         self._herald = Herald(metrics)
-        self._reading = asyncio.Semaphore(_READING)
         self._progress = Progress()
         self._due = asyncio.Event()
         self._full = True
         self._waiting: list[asyncio.Future[None]] = []
-        self._acting: dict[str, Actor] = {}
         self._unreadable: errors.TemporaryError | None = None
         self.snapshot: Snapshot | None = None
         """What the files were in the last round that could read them."""
@@ -146,24 +143,16 @@ class Deployments:
 
     def entry(self, identity: str) -> FunctionEntry | None:
         """Return the function with that id as this process last read or wrote it."""
-        return self._entries.get(identity)
+        return self._deployer.entries.get(identity)
+
+    def on_behalf(self, identity: str, actor: Actor) -> AbstractContextManager[None]:
+        """Let writes of the function with that id, or of all for an empty one, count as somebody's in the block."""
+        return self._deployer.on_behalf(identity, actor)
 
     def wake(self, *, full: bool = True) -> None:
         """Start a round as soon as the present one has ended."""
         self._full = self._full or full
         self._due.set()
-
-    @contextlib.contextmanager
-    def on_behalf(self, identity: str, actor: Actor) -> Generator[None]:
-        """Let writes of the function with that id, or of all for an empty one, count as somebody's in the block."""
-        self._acting[identity] = actor
-        try:
-            yield
-        finally:
-            self._acting.pop(identity, None)
-
-    def _actor(self, identity: str) -> Actor:
-        return self._acting.get(identity) or self._acting.get("", FOLDER_ACTOR)
 
     async def sync(self, *, full: bool = False, look: bool = True) -> None:
         """Return when everything that is in the files now has been deployed, as far as it can be, and projected.
@@ -186,19 +175,9 @@ class Deployments:
 
         Whatever of it is older than what this process knows already is left alone.
         """
-        identity = documents.id_of(entry)
-        known = self._entries.get(identity)
-        if known is None or known.revision < entry.revision:
-            self._entries[identity] = entry
-        if self._building is not None:
-            self._building.doubt(entry)
-        self._adopted.add(identity)
-        self._tell(Happened.UPDATED, entry, actor)
+        self._deployer.adopt(entry, actor)
+        self._adopted.add(documents.id_of(entry))
         self.wake(full=False)
-
-    def _tell(self, happened: Happened, entry: FunctionEntry, actor: Actor) -> None:
-        if self._facts is not None:
-            self._facts.note(happened, entry, actor)
 
     def bus_is_back(self) -> None:
         """The server may have come back without its state: look at everything."""
@@ -257,20 +236,18 @@ class Deployments:
         if full:
             await self._projection.read()  # before the store: see `projection`
             self._projection.doubt_some()
-            await self._functions.ensure()
-            contents = await self._functions.read_all(self._entries)
-            self._entries, self._unknown = dict(contents.entries), contents.unknown
+            await self._deployer.read()
         snapshot = await self._load()
         if snapshot is not None:
-            await self._bring_in(snapshot, now)
+            await self._deployer.bring_in(snapshot, now)
             if self._manifests is not None:
-                await self._manifests.keep(snapshot, self._entries)
+                await self._manifests.keep(snapshot, self._deployer.entries)
             self._herald.problems((*snapshot.problems, *now.faults))
             self.refused = now.refused
         if full:
             await self._remarks.read()
         assets = await self._keep_assets(snapshot)
-        await self._remarks.note(snapshot, faults=now.faults, functions=len(self._entries), assets=assets)
+        await self._remarks.note(snapshot, faults=now.faults, functions=len(self._deployer.entries), assets=assets)
         await self._project(now, full=full)
         if full and self._assets is not None:
             await self._assets.sweep()
@@ -308,141 +285,15 @@ class Deployments:
         self.snapshot, self._unreadable = snapshot, None
         return None if snapshot.untouched else snapshot  # what the store holds then is from a folder that was there before
 
-    async def _bring_in(self, snapshot: Snapshot, now: Round) -> None:
-        """Write to the store what differs from the folder."""
-        if self._building is not None:
-            for identity in self._building.outdated(self._entries):
-                self._applied.pop(identity, None)
-        if self._vault is not None and await self._vault.refresh():
-            for identity in [identity for identity, (_, entry) in self._applied.items() if _names_secrets(entry)]:
-                self._applied.pop(identity)
-        todo = catalog.differences(snapshot, stored=self._entries, applied=self._applied)
-        now.progress.expect("stored", len(todo.deploy))
-        await in_parallel(todo.deploy, lambda function: self._deploy(function, snapshot, now), limit=_AT_ONCE)
-        await in_parallel(todo.remove, lambda entry: self._remove(entry, now))
-        now.faults += sealing.unmet(self._entries.values())
-        if self._building is not None:
-            await self._building.settle(self._entries)
-
-    async def _deploy(self, function: LoadedFunction, snapshot: Snapshot, now: Round) -> None:
-        """Write one function; one that cannot be written keeps what was stored, and holds up no other."""
-        identity = catalog.loaded_id(snapshot.namespace, function)
-        if identity in self._unknown:
-            return
-        async with self._reading:
-            try:
-                code = await self._missing_bundles(function, self._entries.get(identity))
-            except errors.TemporaryError:
-                now.postponed = True
-                return
-            if bundles.weight(code.values()) > _LIGHT_BYTES:  # much code waits in memory for the store only a few at a time
-                await self._try_to_write(function, snapshot, code, now)
-                return
-        await self._try_to_write(function, snapshot, code, now)
-
-    async def _try_to_write(self, function: LoadedFunction, snapshot: Snapshot, code: Mapping[str, Bundle], now: Round) -> None:
-        try:
-            # Another registry that was faster may have loaded a newer folder: load again before anything is put over its work.
-            now.postponed = not await self._write(function, snapshot, code, now) or now.postponed
-        except errors.PermanentError as error:
-            now.refused[catalog.loaded_id(snapshot.namespace, function)] = str(error)
-            now.faults.append(Problem(path=function.name, message=str(error)))
-        now.progress.step("stored")
-
-    async def _write(self, function: LoadedFunction, snapshot: Snapshot, code: Mapping[str, Bundle], now: Round) -> bool:
-        """Write one function unless the store has it just so; False when another registry was faster: look again."""
-        namespace = snapshot.namespace
-        identity = catalog.loaded_id(namespace, function)
-        known = self._entries.get(identity)
-        built: Mapping[str, catalog.Built] = {}
-        if self._building is not None:
-            built = await self._building.of(function, namespace=namespace, known=known, code=code)
-        entry = fresh = catalog.compose(
-            function, namespace=namespace, known=known, sealer=self._sealer, built=built, origin=snapshot.origin
-        )
-        if self._building is not None:
-            entry = self._building.renewed(entry)
-        if self._vault is not None:
-            entry = sealing.renewed(entry, secrets=self._vault.of(namespace), sealer=self._sealer)
-        faults = [fault for version in function.versions if (fault := build_fault(version, built)) is not None]
-        # One that waits for a build is looked at again in the next round, and so is one whose build failed: to say so.
-        settled = not any(each.resolution.state in catalog.UNBUILT for each in built.values())
-        if known is not None and entry == known:
-            now.faults += faults
-            if settled:
-                self._applied[identity] = (function, known)
-            return True
-        named = digests([entry])
-        actor = self._actor(identity)
-        try:
-            needed = {digest: each for digest, each in code.items() if digest in named}
-            replaced = steering.reformed(known, fresh, entry)
-            written = await self._functions.write(entry, needed, by=actor.principal, replaced=replaced)
-        except errors.ConflictError:
-            await self._reread(identity)
-            return False
-        now.faults += faults
-        self._entries[identity] = written
-        if settled:
-            self._applied[identity] = (function, written)
-        now.deployed.append(written)
-        self._audit.note(of_function(actor, "function.deployed", before=known, after=written))
-        self._tell(Happened.UPDATED if known else Happened.CREATED, written, actor)
-        now.keep(code)
-        self._metrics.deployments.labels("changed" if known else "created").inc()
-        return True
-
-    async def _missing_bundles(self, function: LoadedFunction, known: FunctionEntry | None) -> Mapping[str, Bundle]:
-        """Return the code of the versions that are not stored with just that code.
-
-        Raises:
-            errors.TemporaryError: a file changed or went since the folder was loaded.
-        """
-        stored = steering.given(known)
-        missing: dict[str, Bundle] = {}
-        for version in function.versions:
-            is_stored = catalog.has_code(stored.get(version.found.label), version)
-            if self._source is not None and not is_stored and version.bundle not in missing:
-                missing[version.bundle] = bundle = await self._source.bundle(version.found)
-                if bundles.bundle_digest(bundle) != version.bundle:
-                    raise errors.TemporaryError(f"{version.found.entrypoint} has changed since it was loaded")
-        return missing
-
-    async def _remove(self, entry: FunctionEntry, now: Round) -> None:
-        identity = documents.id_of(entry)
-        for _ in range(_TRIES):
-            try:
-                if await self._functions.remove(entry):
-                    actor = self._actor(identity)
-                    self._audit.note(of_function(actor, "function.removed", before=entry, after=None))
-                    self._tell(Happened.DELETED, entry, actor)
-            except errors.ConflictError:
-                await self._reread(identity)
-                if identity not in self._entries:
-                    break
-                entry = self._entries[identity]
-            else:
-                break
-        self._entries.pop(identity, None)
-        self._applied.pop(identity, None)
-        now.removed.append(entry)
-        self._metrics.deployments.labels("removed").inc()
-
-    async def _reread(self, identity: str) -> None:
-        entry = await self._functions.read(identity)
-        if entry is None:
-            self._entries.pop(identity, None)
-        else:
-            self._entries[identity] = entry
-
     async def _project(self, now: Round, *, full: bool) -> None:
+        entries = self._deployer.entries
         adopted, self._adopted = self._adopted, set()
         changed = {documents.id_of(entry) for entry in now.deployed} | adopted
-        shown = self._entries.values() if full else [self._entries[each] for each in changed if each in self._entries]
+        shown = entries.values() if full else [entries[each] for each in changed if each in entries]
         await self._projection.show(list(shown), code=now.code, progress=now.progress)
         if full:
             await self._projection.hide_all_but(
-                {documents.key_of_id(identity) for identity in (*self._entries, *self._unknown)}
+                {documents.key_of_id(identity) for identity in (*entries, *self._deployer.unknown)}
             )
         else:
             await self._projection.hide(now.removed)
@@ -451,7 +302,7 @@ class Deployments:
             await self._projection.finish(meta)
             self._metrics.conflicts.set(len(meta.conflicts))
             self._metrics.problems.set(len(meta.problems))
-        self._metrics.functions.set(len(self._entries))
+        self._metrics.functions.set(len(entries))
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: errors.FnbusError | None) -> None:
@@ -463,7 +314,3 @@ def _tell(waiting: list[asyncio.Future[None]], error: errors.FnbusError | None) 
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
-
-
-def _names_secrets(entry: FunctionEntry) -> bool:
-    return any(version.secret_names or version.secret_env for version in steering.all_versions(entry))

@@ -24,6 +24,7 @@ from services.registry.deployments import Deployments
 from services.registry.functions import Functions
 from services.registry.metrics import Metrics
 from services.registry.projection import Projection
+from services.registry.sealing import Sealer
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion
@@ -100,7 +101,7 @@ class Stand:
         self.bus = MemoryBus(self.broker)
 
     def registry(
-        self, *, folder: bool = True, ring: KeyRing = RING, reconcile_seconds: float = 30.0
+        self, *, folder: bool = True, ring: Sealer = RING, reconcile_seconds: float = 30.0
     ) -> tuple[Deployments, Metrics]:
         metrics, clock = Metrics(), ManualClock(NOON)
         audit = Audit(store=self.store, clock=clock)
@@ -128,7 +129,7 @@ class Stand:
 
     @asynccontextmanager
     async def running(
-        self, *, folder: bool = True, ring: KeyRing = RING, reconcile_seconds: float = 30.0
+        self, *, folder: bool = True, ring: Sealer = RING, reconcile_seconds: float = 30.0
     ) -> AsyncGenerator[Metrics]:
         """Run a registry; its first round is complete when the block begins."""
         deployments, metrics = self.registry(folder=folder, ring=ring, reconcile_seconds=reconcile_seconds)
@@ -417,12 +418,8 @@ async def test_deployments_leave_out_only_the_function_that_cannot_be_sealed(sta
     async with stand.running():
         pass
     stand.folder.env = {"TOKEN": "s3cret"}
-    deployments, _ = stand.registry()
-    deployments._sealer = Refusing()  # pyright: ignore[reportPrivateUsage]
-    task = asyncio.create_task(deployments.run())
-    await eventually(deployments.complete.is_set)
-    task.cancel()
-    await asyncio.wait([task])
+    async with stand.running(ring=Refusing()):
+        pass
 
     await stand.shows(hello="one")()
     assert (await stand.meta()).problems == (Problem(path="hello.py", message="no key"),)
