@@ -16,7 +16,6 @@ from libs.clock import ManualClock
 from libs.messages import subjects
 from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest
 from libs.messages.catalog import Bundle, BundleFile, Resolution, VersionEntry
-from libs.secrets import KeyRing
 from libs.testing.wait import eventually
 from services.registry.audit import Audit
 from services.registry.building import Building
@@ -26,6 +25,7 @@ from services.registry.functions import Functions
 from services.registry.homes.folder import FolderHome
 from services.registry.metrics import Metrics
 from services.registry.projection import Projection
+from services.registry.sealing import Sealer
 from services.registry.source.folder import FolderSource, Options
 from tests.unit.registry.test_deployments import NOON, RING, Stand
 
@@ -84,7 +84,7 @@ class BuildingStand(Stand):
         self.executors = Executors(MemoryBus(self.broker))
 
     def registry(
-        self, *, folder: bool = True, ring: KeyRing = RING, reconcile_seconds: float = 30.0
+        self, *, folder: bool = True, ring: Sealer = RING, reconcile_seconds: float = 30.0
     ) -> tuple[Deployments, Metrics]:
         metrics, clock = Metrics(), ManualClock(NOON)
         functions = Functions(store=self.store, clock=clock)
