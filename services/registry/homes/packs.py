@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from libs import runtime_names
-from services.registry.source.listing import File
+from services.registry.source.listing import File, is_text
 from services.registry.source.packs import LOCKS, MANIFESTS, ROOT
 
 
@@ -40,22 +40,6 @@ def _files(root: Path, folder: Path) -> tuple[File, ...]:
             status = path.lstat()  # a link could give another file's values its name
         except (OSError, ValueError):
             continue
-        if stat.S_ISREG(status.st_mode) and os.path.realpath(path).startswith(inside) and _is_text(str(path)):
-            found.append(
-                File(
-                    path=path.relative_to(root).as_posix(),
-                    size=status.st_size,
-                    mtime_ns=status.st_mtime_ns,
-                    ctime_ns=status.st_ctime_ns,
-                    inode=status.st_ino,
-                )
-            )
+        if stat.S_ISREG(status.st_mode) and os.path.realpath(path).startswith(inside) and is_text(str(path)):
+            found.append(File.of(path.relative_to(root).as_posix(), status))
     return tuple(found)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

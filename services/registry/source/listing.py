@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from libs import errors
 from libs.messages import catalog
@@ -47,6 +48,18 @@ class File:
     inode: int = 0
     digest: str = ""
     """sha-256 (hex) of its content, where that is what tells that it has changed."""
+
+    @classmethod
+    def of(cls, path: str, status: os.stat_result) -> Self:
+        """Return a file of this machine, as the kernel describes it."""
+        return cls(
+            path=path,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            executable=bool(status.st_mode & 0o100),
+            ctime_ns=status.st_ctime_ns,
+            inode=status.st_ino,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +176,7 @@ class _Scan:
             if entry.name.startswith(".") or entry.name.endswith("~") or entry.name == "__pycache__":
                 continue
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if not _is_text(path):
+            if not is_text(path):
                 shown = os.fsencode(path).decode("utf-8", "backslashreplace")
                 self._say(shown, "has a name that is not UTF-8; it is left out")
                 continue
@@ -194,16 +207,7 @@ class _Scan:
             return self._enter(path, (*chain, entry.path))
         status = entry.stat()
         if stat.S_ISREG(status.st_mode) and self._has_room(path):
-            self._files.append(
-                File(
-                    path=path,
-                    size=status.st_size,
-                    mtime_ns=status.st_mtime_ns,
-                    executable=bool(status.st_mode & 0o100),
-                    ctime_ns=status.st_ctime_ns,
-                    inode=status.st_ino,
-                )
-            )
+            self._files.append(File.of(path, status))
         return None
 
     def _enter(self, path: str, chain: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
@@ -222,7 +226,8 @@ class _Scan:
         return count <= MAX_PACKAGE_FILES
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
+    """Whether a name is text at all: on Linux it may be any bytes."""
     try:
         path.encode()
     except UnicodeEncodeError:
