@@ -5,6 +5,7 @@ A file that is not Python takes nothing away: the language says what is wrong wi
 """
 
 import ast
+import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -18,6 +19,8 @@ MOST_BYTES = 1024 * 1024
 MOST_IMPORTS = 500
 """Different ones that are told."""
 _PARTS = 3
+_ENDLESS_NAME = re.compile(r"(?<!\w)(?:\w++(?:[ \t\f]|\\\r?\n)*+\.(?:[ \t\f]|\\\r?\n)*+){32}")
+"""To parse a dotted name takes memory by the square of its length: 400 KB of it would take all that a machine has."""
 _ABSENT = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _MODULE_ENDINGS = (".py", ".so", ".pyd")
 _STANDARD = sys.stdlib_module_names | {"__main__"}
@@ -151,10 +154,14 @@ def _imports_of(source: bytes) -> list[_Import]:
 def _parsed(source: bytes) -> ast.Module | None:
     if len(source) > MOST_BYTES:
         return None
+    # Whatever encoding the file names, in which the name could be spelled otherwise: imports are ASCII.
+    text = source.decode("utf-8-sig", "replace")
+    if _ENDLESS_NAME.search(text):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the author is told when the code is run
         try:
-            return ast.parse(source)
+            return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
             return None
 

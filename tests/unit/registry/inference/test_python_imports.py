@@ -1,5 +1,6 @@
 """Which imports of Python code come from outside, whatever the code looks like."""
 
+import tracemalloc
 from collections.abc import Mapping
 
 import pytest
@@ -145,3 +146,28 @@ def test_deep_and_long_code_ends(code: str) -> None:
 
 def test_imports_that_are_told_are_bounded() -> None:
     assert len(needed("\n".join(f"import m{number}" for number in range(2_000)))) == python.MOST_IMPORTS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b".".join([b"a"] * 5_000),
+        b" . ".join([b"a"] * 5_000),
+        b".\\\n".join([b"a"] * 5_000),
+        b"# coding: utf-7\nimport " + b"+AC4-".join([b"a"] * 5_000),
+    ],
+)
+def test_name_that_would_take_all_memory_to_parse_is_not_parsed(name: bytes) -> None:
+    source = name if b"import" in name else b"import " + name
+    tracemalloc.start()
+    try:
+        assert python.imports("handler.py", {"handler.py"}, lambda _: source) == python.Imports()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
+
+
+def test_encoding_that_a_file_names_hides_none_of_its_imports() -> None:
+    for source in (b"# coding: latin-1\nimport yaml  # \xe9\n", b"\xef\xbb\xbfimport yaml\r\n", b"# coding: none\nimport yaml"):
+        assert python.imports("handler.py", {"handler.py"}, lambda _, text=source: text).needed == ("yaml",)
