@@ -28,7 +28,9 @@ def is_made(name: str, text: bytes) -> bool:
     """Return whether a manifest was made from imports."""
     if name == REQUIREMENTS:
         return _MARK in _lines(text)
-    return (_object(text) or {}).get(_KEY) == _MARKED
+    found = _object(text) or {}
+    # One that was spoilt since is its author's: nothing can be added to it, and the tool says what is wrong.
+    return found.get(_KEY) == _MARKED and isinstance(found.get("dependencies") or {}, dict)
 
 
 def is_silent(name: str, text: bytes) -> bool:

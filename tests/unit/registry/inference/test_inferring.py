@@ -58,6 +58,8 @@ def test_code_that_imports_nothing_needs_no_manifest() -> None:
         {"handler.py": "import yaml", ".deps/yaml/__init__.py": ""},
         {"handler.py": "import yaml", "PyYAML-6.dist-info/METADATA": ""},
         {"handler.js": "import 'a'", "package.json": '{"dependencies": {"b": "1"}}'},
+        {"handler.js": "import 'a'", "package.json": '{"dependencies": ["b"], "fnbus": {"inferred": true}}'},
+        {"handler.js": "import 'a'", "package.json": '{"dependencies": "b", "fnbus": {"inferred": true}}'},
         {"handler.js": "import 'a'", "package.json": "{"},
         {"handler.js": "import 'a'", "package.json": "[]"},
         {"handler.js": "import 'a'", "node_modules/a/index.js": ""},
