@@ -18,7 +18,7 @@ _PLAIN_TYPES = (str, bytes, int, float, bool)
 _READ = """
 def read(document):
     {names} = get(document)
-    if version != own_version or ({types}) != expected:
+    if version != own_version or ({types}type(version)) != expected:
         raise TypeError
     {conversions}
     made = new(cls)
@@ -62,7 +62,7 @@ def shortcut(cls: type[Any], hints: Mapping[str, Any], *, version: int, version_
     known: dict[str, Any] = {
         "get": itemgetter(*names, version_field),
         "own_version": version,
-        "expected": tuple(exact.values()),
+        "expected": (*exact.values(), type(version)),
         "new": object.__new__,
         "cls": cls,
         **{f"read_{name}": reader for name, reader in readers.items()},

@@ -38,6 +38,7 @@ def test_record_read_the_short_way_is_frozen() -> None:
         ({"v": 2}, ""),
         ({"v": True, "body": None}, "body"),
         ({"v": "1"}, ""),
+        ({"v": 1.0}, ""),
     ],
 )
 def test_message_that_is_wrong_is_refused_by_name(change: dict[str, Any], where: str) -> None:
