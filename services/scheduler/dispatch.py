@@ -222,8 +222,9 @@ class Dispatch:
         job = await self._store.update(job_id, lambda each: jobs.revive(each, now=self._clock.now(), trace=trace))
         if job is None:
             raise errors.NotFoundError("job not found")
-        await self._store.drop_letter(job.id, attempt=job.attempt)
-        await self._publish_soon(job)
+        await self._store.drop_letter(job.id, attempt=job.spent)
+        if job.state is JobState.QUEUED:
+            await self._publish_soon(job)
         return job
 
     async def _record(self, outcome: Outcome, found: StoredJob | None) -> bool:

@@ -215,16 +215,19 @@ def cancel(job: Job, *, now: datetime, keep: timedelta, reason: str = "") -> Job
 def revive(job: Job, *, now: datetime, trace: str) -> Job:
     """Return a job that was given up as queued, with as many further attempts as it had at first.
 
-    Attempts are counted on, so that nothing of a former one can be taken for one of these.
+    Attempts are counted on, so that nothing of a former one can be taken for one of these. One that was revived under the
+    same trace is as it should be: a store may have written it without being able to say so.
 
     Args:
         job: as it stands.
         now: the time.
-        trace: `traceparent` for its next attempt.
+        trace: `traceparent` for its next attempt, and nobody else's.
 
     Raises:
         errors.ConflictError: it was not given up, or has been revived already.
     """
+    if job.attempt_trace == trace:
+        return job
     if job.state is not JobState.FAILED:
         raise errors.ConflictError(f"job is {job.state.value}")
     now = stored(now)

@@ -75,6 +75,13 @@ def test_revived_job_has_the_attempts_and_the_pauses_that_it_had_at_first() -> N
     assert must(finish(second, outcome(second, status=500))).job.next_run_at == NOW + timedelta(seconds=10)
 
 
+def test_job_that_the_same_asker_has_revived_is_as_it_should_be() -> None:
+    again = jobs.revive(replace(queued(), state=JobState.FAILED, attempt=1), now=NOW, trace=TRACE.replace("a", "c"))
+    assert jobs.revive(again, now=NOW, trace=again.attempt_trace) == again
+    with pytest.raises(errors.ConflictError):
+        jobs.revive(again, now=NOW, trace=TRACE)
+
+
 @pytest.mark.parametrize("state", [each for each in JobState if each is not JobState.FAILED])
 def test_job_that_was_not_given_up_is_not_revived(state: JobState) -> None:
     with pytest.raises(errors.ConflictError):
