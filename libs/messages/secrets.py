@@ -54,8 +54,6 @@ class RemoveSecret:
 class SecretRemoved:
     """The secret is not there any more."""
 
-    existed: bool
-
 
 @record()
 class RotateKeys:

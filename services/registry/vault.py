@@ -136,13 +136,12 @@ class Vault:
             errors.UnavailableError: the store cannot be reached.
         """
         await self._ensure()
-        existed = await self._store.delete(SECRETS, _id(request.namespace, request.key))
-        if existed:
+        if await self._store.delete(SECRETS, _id(request.namespace, request.key)):
             self._audit.note(
                 Change(actor=request.actor, action="secret.removed", namespace=request.namespace, subject=request.key)
             )
             await self._changed()
-        return SecretRemoved(existed=existed)
+        return SecretRemoved()
 
     async def _changed(self) -> None:
         if self._on_change is not None:

@@ -50,15 +50,15 @@ def put(plane: Plane) -> Handler:
 
 
 def remove(plane: Plane) -> Handler:
-    """Return the endpoint that forgets one; it is no error when there is none, and said."""
+    """Return the endpoint that forgets one; it is no error when there is none."""
 
     async def endpoint(request: Request) -> Response:
         key = request.query_params.get("key", "")
         if not key:
             raise Refusal(400, "missing key parameter")
         wanted = RemoveSecret(namespace=namespace(request), key=key, actor=actor_of(request))
-        removed = await plane.ask_registry("remove-secret", wanted, SecretRemoved)
-        return json_response({"status": "deleted", "key": key} | ({} if removed.existed else {"existed": False}))
+        await plane.ask_registry("remove-secret", wanted, SecretRemoved)
+        return json_response({"status": "deleted", "key": key})
 
     return endpoint
 
