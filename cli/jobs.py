@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,17 +68,22 @@ def submit(submission: Submission, *, at: Address, wait: bool, limit_seconds: fl
     with GatewayClient(at) as gateway:
         job = _hand_in(gateway, submission)
         if not wait:
-            if json:
-                output.as_json(job)
-            else:
-                output.remark(f"{job['status']}: follow it with `fnbus jobs get {job['id']}`")
-                output.line(str(job["id"]))
+            tell_submitted(job, json=json)
             return 0
         ended = _follow(gateway, job, limit_seconds)
         if not ended.get("result_status"):  # no answer to show: canceled, or no attempt came so far
             raise CommandError(f"job {ended['id']} is {ended['status']}: {ended.get('last_error') or 'it has no result'}")
         code = show_result(gateway, str(ended["id"]), json=json)
         return code if ended["status"] == "done" else 1
+
+
+def tell_submitted(job: Mapping[str, Any], *, json: bool) -> None:
+    """Show a job that was just accepted: its id is all that goes to stdout."""
+    if json:
+        output.as_json(job)
+    else:
+        output.remark(f"{job['status']}: follow it with `fnbus jobs get {job['id']}`")
+        output.line(str(job["id"]))
 
 
 def get(job_id: str, *, at: Address, json: bool) -> int:

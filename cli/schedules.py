@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from json import dumps
 from typing import Any
 
-from cli import listings, output, request
+from cli import jobs, listings, output, request
 from cli.client import Address, GatewayClient
 from cli.errors import CommandError
 
@@ -31,11 +31,7 @@ def run(name: str, *, at: Address, version: str, json: bool) -> int:
             labels = ", ".join(str(each.get("version") or "default") for each in found)
             raise CommandError(f"{name} has several schedules: choose one with --version ({labels})")
         job = gateway.ask("POST", "/_fn/jobs", body=_job(found[0]))
-    if json:
-        output.as_json(job)
-    else:
-        output.remark(f"{job['status']}: follow it with `fnbus jobs get {job['id']}`")
-        output.line(str(job["id"]))
+    jobs.tell_submitted(job, json=json)
     return 0
 
 

@@ -4,7 +4,7 @@ orjson reads 1024 levels and writes 254, so what it has read need not be fit to 
 levels further down inside something else. What is nested too deep is therefore no JSON here, for everybody who reads.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import orjson
 
@@ -24,6 +24,15 @@ def loads(data: bytes | str) -> object:
         text = data if isinstance(data, str) else data.decode()
         raise orjson.JSONDecodeError(f"nested more than {MOST_LEVELS} levels deep", text, 0)
     return value
+
+
+def mapping(data: bytes | str) -> dict[str, Any] | None:
+    """Return the object in a JSON text; None when it holds anything else, or is none."""
+    try:
+        value = loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _is_too_deep(value: object) -> bool:

@@ -20,7 +20,6 @@ from libs import errors
 from libs.messages.shortcuts import Shortcut, constructor, shortcut
 
 VERSION_FIELD = "v"
-_PLAIN_TYPES = (str, bytes, int, float, bool)
 
 type _Parser = Callable[[Any, str], Any]
 
@@ -52,8 +51,6 @@ class _Field:
     name: str
     parse: _Parser
     required: bool
-    exact: type[Any] | None
-    """A value of exactly this type needs no parsing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,12 +178,9 @@ def _from_map[T](cls: type[T], document: Any, where: str) -> T:
         )
     values: dict[str, Any] = {}
     for field in layout.fields:
-        value = found.get(field.name)
-        if type(value) is field.exact:
-            values[field.name] = value
-        elif field.name in found:
+        if field.name in found:
             try:
-                values[field.name] = field.parse(value, field.name)
+                values[field.name] = field.parse(found[field.name], field.name)
             except MalformedMessageError:
                 raise
             except (TypeError, ValueError) as error:
@@ -213,8 +207,7 @@ def _make_layout(cls: type[Any]) -> _Layout:
         parse, deep = _parser(hints[field.name])
         nested = nested or deep
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        hint = hints[field.name]
-        fields.append(_Field(field.name, parse, required, hint if hint in _PLAIN_TYPES else None))
+        fields.append(_Field(field.name, parse, required))
     names = tuple(field.name for field in fields)
     short = shortcut(cls, hints, version=_versions[cls], version_field=VERSION_FIELD, inner=lambda kind: _layout(kind).shortcut)
     return _Layout(_versions[cls], names, _values(names), tuple(fields), nested, short)

@@ -13,6 +13,11 @@ def of_env(*, namespace: str, runtime: str, name: str, label: str) -> str:
     return f"env:{namespace}/{runtime}/{name}@{label}"
 
 
+def of_file(path: str) -> str:
+    """Return what a file of environment values is sealed for, where the registry's store keeps the files."""
+    return f"file:{path}"
+
+
 def of_version(entry: FunctionEntry, version: VersionEntry) -> str:
     """Return what the environment of a version is sealed for as it stands: under its label, or one that it had before."""
     label = version.sealed_for or version.label

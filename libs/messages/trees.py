@@ -16,6 +16,11 @@ MAX_TREE_FILES = 500
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """Size of the files of one page, after which it takes no more."""
 
+PACKS = ".fastfn/packs"
+"""Where packs of dependencies lie that functions share: in `<runtime>/<name>` below it."""
+PACK_MANIFESTS = frozenset({"requirements.txt", "package.json", "composer.json", "deno.json"})
+PACK_LOCKS = frozenset({"requirements.lock.txt", "package-lock.json", "composer.lock", "deno.lock"})
+
 _LONGEST_NAME = 200
 """Of a file or a folder; file systems take 255 bytes, drafts and stores need some."""
 _PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]@+=,()]{1,500}")
@@ -32,10 +37,9 @@ def is_path(path: str) -> bool:
 
 
 _PACK = re.compile(
-    r"\.fastfn/packs/[a-z]{1,20}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/"
-    r"(?:requirements(?:\.lock)?\.txt|package(?:-lock)?\.json|composer\.(?:json|lock)|deno\.(?:json|lock))"
+    rf"{re.escape(PACKS)}/[a-z]{{1,20}}/[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,99}}/"
+    rf"(?:{'|'.join(map(re.escape, sorted(PACK_MANIFESTS | PACK_LOCKS)))})"
 )
-"""What a pack that functions share consists of."""
 
 
 @record()

@@ -28,15 +28,14 @@ _SAID_BY_GUESTS = frozenset({
 
 def of_frame(frame: Frame, output: Output, *, max_body: int, cpu_us: int = 0, peak_kib: int = 0) -> Result:
     """Return what a guest's ANSWER or ERROR means. What the call used is not the guest's to tell."""
-    cpu, peak = cpu_us, peak_kib
     if len(frame.body) > max_body:
         return too_large(output, max_body=max_body)
     if frame.type == _ERROR:
-        return _of_error(frame, output)._replace(cpu_us=cpu, peak_kib=peak)
+        return _of_error(frame, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)
     fault = head_fault(frame)
     if fault:
-        return invalid(fault, output)._replace(cpu_us=cpu, peak_kib=peak)
-    return Result(status=frame.status, head=frame.head, body=frame.body, cpu_us=cpu, peak_kib=peak, output=output)
+        return invalid(fault, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)
+    return Result(status=frame.status, head=frame.head, body=frame.body, cpu_us=cpu_us, peak_kib=peak_kib, output=output)
 
 
 def of_last(run: Run, frame: Frame, output: Output, *, cpu_us: int = 0, peak_kib: int = 0) -> Result:

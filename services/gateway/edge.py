@@ -7,7 +7,6 @@ where there is something to wait for (a body, a slot, a client); plain calls are
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -74,8 +73,6 @@ class Edge:
             exchange.queued = True
         try:
             invocation = exchange.invocation(callee, params, body, origin=desk.origin)
-            if exchange.queued:
-                invocation = replace(invocation, admit_us=round(exchange.waited_ms * 1000))
             exchange.admit_ms = (time.perf_counter() - exchange.began) * 1000 - exchange.waited_ms
             outcome = await desk.caller.call(callee.subject, invocation, traceparent=exchange.traceparent, gone=exchange.gone)
             if isinstance(outcome, Streamed):

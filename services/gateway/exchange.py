@@ -105,4 +105,5 @@ class Exchange:
             ),
             body=body,
             streams=True,
+            admit_us=round(self.waited_ms * 1000),
         )

@@ -3,6 +3,7 @@
 from libs import errors
 from libs.messages.catalog import FunctionEntry
 from libs.messages.functions import MAX_CODE_BYTES, FunctionDetail
+from libs.messages.trees import PACKS
 from services.registry.editing import environments, jsons, packs, places
 from services.registry.editing.places import Place
 from services.registry.homes.port import Home
@@ -50,7 +51,7 @@ class Details:
             code_truncated=truncated,
             manifest=await self._manifest(place),
             files=places.files(snapshot, place, listed),
-            packs_root=self._shown(f"{packs.ROOT}/{place.function.runtime}"),
+            packs_root=self._shown(f"{PACKS}/{place.function.runtime}"),
             missing_packs=packs.missing(shared, runtime=place.function.runtime, listed=listed),
         )
 

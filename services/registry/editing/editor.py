@@ -15,12 +15,14 @@ from libs.clock import Clock
 from libs.messages import functions as messages
 from libs.messages.catalog import FunctionEntry
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FileContent, FunctionDetail, FunctionRef
+from libs.messages.trees import PACKS
 from services.registry import documents
 from services.registry.deployments import Deployments
-from services.registry.editing import clashes, configs, environments, jsons, packs, places, templates
+from services.registry.editing import configs, environments, jsons, packs, places, templates
 from services.registry.editing.details import Details
 from services.registry.editing.places import Place
 from services.registry.functions import Functions
+from services.registry.homes import clashes
 from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home
 from services.registry.source import entries, tree
@@ -120,7 +122,7 @@ class Editor:
             replace(pack, dir=shown(pack.dir), manifest=shown(pack.manifest), lock=shown(pack.lock))
             for pack in packs.all_packs(self._source.files)
         )
-        return messages.Packs(packs_root=shown(packs.ROOT), packs=found)
+        return messages.Packs(packs_root=shown(PACKS), packs=found)
 
     async def reload(self, _request: messages.Reload, _traceparent: str = "") -> messages.Reloaded:
         """Look at everything anew."""

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import cast
 
 from libs.messages.functions import Pack
+from libs.messages.trees import PACK_LOCKS, PACK_MANIFESTS, PACKS
 from services.registry.editing.jsons import Fields
-from services.registry.source.packs import LOCKS, MANIFESTS, ROOT
 
 
 def shared(config: Fields) -> tuple[str, ...]:
@@ -25,13 +25,13 @@ def all_packs(listed: Collection[str]) -> tuple[Pack, ...]:
     """Return all packs that these files make up, by runtime and name."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for path in listed:
-        if not path.startswith(f"{ROOT}/"):
+        if not path.startswith(f"{PACKS}/"):
             continue
-        runtime, _, rest = path[len(ROOT) + 1 :].partition("/")
+        runtime, _, rest = path[len(PACKS) + 1 :].partition("/")
         name, _, file = rest.partition("/")
         if file:
             files = found.setdefault((runtime, name), {})
-            kind = "manifest" if file in MANIFESTS else "lock" if file in LOCKS else ""
+            kind = "manifest" if file in PACK_MANIFESTS else "lock" if file in PACK_LOCKS else ""
             if kind:
                 files[kind] = path
     return tuple(_pack(runtime, name, files) for (runtime, name), files in sorted(found.items()))
@@ -41,7 +41,7 @@ def _pack(runtime: str, name: str, files: Mapping[str, str]) -> Pack:
     return Pack(
         runtime=runtime,
         name=name,
-        dir=f"{ROOT}/{runtime}/{name}",
+        dir=f"{PACKS}/{runtime}/{name}",
         manifest=files.get("manifest", ""),
         lock=files.get("lock", ""),
     )

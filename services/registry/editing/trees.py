@@ -19,7 +19,8 @@ from libs.messages.functions import FunctionRef
 from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile, TreePage
 from services.registry import catalog, documents
 from services.registry.deployments import Deployments
-from services.registry.editing import clashes, jsons
+from services.registry.editing import jsons
+from services.registry.homes import clashes
 from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home
 from services.registry.source import tree

@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgpack
 
 from libs import errors
+from services.registry.homes import clashes
 from services.registry.homes.port import Change
 from services.registry.source.listing import ENV, File, Listing
 
@@ -67,16 +68,16 @@ def step(before: Tree, change: Change, *, now_ms: int) -> Step:
     """Return what a change makes of a tree.
 
     Raises:
-        errors.PermanentError: a file would lie where a folder is, or the other way round.
+        errors.PermanentError: as in `clashes.check`.
     """
     files = {path: kept for path, kept in before.files.items() if path not in change.remove and not _is_cleared(path, change)}
+    clashes.check(change.put, there=files)
     contents: dict[str, tuple[str, bytes]] = {}
     for path, data in change.put.items():
         id_ = fresh_id()
         contents[id_] = (path, data)
         digest = id_ if is_sealed(path) else hashlib.sha256(data).hexdigest()
         files[path] = Kept(content=id_, size=len(data), digest=digest, changed_ms=now_ms)
-    _check(files, change.put)
     gone = {kept.content for kept in before.files.values()} - {kept.content for kept in files.values()}
     if before.name:
         gone.add(before.name)
@@ -149,18 +150,3 @@ def _is_cleared(path: str, change: Change) -> bool:
         and path.startswith(f"{change.clear}/")
         and not any(path.startswith(f"{folder}/") for folder in change.keep)
     )
-
-
-def _check(files: Mapping[str, Kept], new: Iterable[str]) -> None:
-    """Let pass trees that could lie in a folder.
-
-    Raises:
-        errors.PermanentError: a path leads through a file.
-    """
-    folders = {path[:at] for path in files for at, letter in enumerate(path) if letter == "/"}
-    for path in new:
-        if path in folders:
-            raise errors.PermanentError(f"{path} is a folder")
-        above = next((path[:at] for at, letter in enumerate(path) if letter == "/" and path[:at] in files), "")
-        if above:
-            raise errors.PermanentError(f"{path} lies behind something that is no folder")

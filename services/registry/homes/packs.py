@@ -5,15 +5,15 @@ import stat
 from pathlib import Path
 
 from libs import runtime_names
+from libs.messages.trees import PACK_LOCKS, PACK_MANIFESTS, PACKS
 from services.registry.source.listing import File, is_text
-from services.registry.source.packs import LOCKS, MANIFESTS, ROOT
 
 
 def scan(root: Path) -> tuple[File, ...]:
     """List what packs name, as if all lay in the functions folder; a pack there hides one beside it. Blocks."""
     found: dict[str, tuple[File, ...]] = {}
     for each in reversed(_roots(root)):
-        for folder in each.glob(f"{ROOT}/*/*"):
+        for folder in each.glob(f"{PACKS}/*/*"):
             files = _files(each, folder) if not folder.name.startswith(".") else ()
             if files:
                 found[folder.relative_to(each).as_posix()] = files
@@ -34,7 +34,7 @@ def _roots(root: Path) -> tuple[Path, ...]:
 def _files(root: Path, folder: Path) -> tuple[File, ...]:
     inside = os.path.realpath(root).rstrip("/") + "/"
     found: list[File] = []
-    for name in sorted(MANIFESTS | LOCKS):
+    for name in sorted(PACK_MANIFESTS | PACK_LOCKS):
         path = folder / name
         try:
             status = path.lstat()  # a link could give another file's values its name

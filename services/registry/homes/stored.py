@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from libs import errors
 from libs.clock import Clock, epoch_ms
+from libs.messages import contexts
 from libs.storage.port import Collection, Document, Store, Where
 from services.registry.homes import manifest
 from services.registry.homes.manifest import Kept, Tree
@@ -263,7 +264,7 @@ class StoredHome:
                 self._tree = await self._replace(self._tree, Change(put=fresh))
 
     def _closed(self, path: str, data: bytes) -> bytes:
-        return self._sealer.seal(data, context=_context(path)) if manifest.is_sealed(path) else data
+        return self._sealer.seal(data, context=contexts.of_file(path)) if manifest.is_sealed(path) else data
 
     def _opened(self, path: str, data: bytes) -> bytes:
         """Return a file's bytes.
@@ -274,13 +275,9 @@ class StoredHome:
         if not manifest.is_sealed(path):
             return data
         try:
-            return self._sealer.open(data, context=_context(path))
+            return self._sealer.open(data, context=contexts.of_file(path))
         except errors.PermanentError as error:
             raise OSError(errno.EACCES, f"cannot be unsealed: {error}", path) from None
-
-
-def _context(path: str) -> str:
-    return f"file:{path}"
 
 
 def _found(tree: Tree, path: str, limit: int) -> Kept:

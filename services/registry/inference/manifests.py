@@ -28,7 +28,7 @@ def is_made(name: str, text: bytes) -> bool:
     """Return whether a manifest was made from imports."""
     if name == REQUIREMENTS:
         return _MARK in _lines(text)
-    found = _object(text) or {}
+    found = nesting.mapping(text) or {}
     # One that was spoilt since is its author's: nothing can be added to it, and the tool says what is wrong.
     return found.get(_KEY) == _MARKED and isinstance(found.get("dependencies") or {}, dict)
 
@@ -37,7 +37,7 @@ def is_silent(name: str, text: bytes) -> bool:
     """Return whether a manifest names nothing; one that cannot be read does not count: the tool says what is wrong."""
     if name == REQUIREMENTS:
         return all(not line.strip() or line.lstrip().startswith("#") for line in _lines(text))
-    found = _object(text)
+    found = nesting.mapping(text)
     return found is not None and not any(found.get(each) for each in _NAMING)
 
 
@@ -45,7 +45,7 @@ def named(name: str, text: bytes) -> frozenset[str]:
     """Return the packages that a manifest names, as `normal` has them."""
     if name == REQUIREMENTS:
         return frozenset(normal(name, found[1]) for line in _lines(text) if (found := _NAMED.match(line)))
-    found = _object(text) or {}
+    found = nesting.mapping(text) or {}
     each = (cast("dict[str, Any]", value) for key in _NAMING if isinstance(value := found.get(key), dict))
     return frozenset(key for value in each for key in value)
 
@@ -71,7 +71,7 @@ def grown(name: str, own: bytes | None, packages: Collection[str]) -> bytes:
         before = [line.rstrip() for line in _lines(own or b"")]
         head = before if _MARK in before else [_MARK, *before]
         return "".join(f"{line}\n" for line in (*head, *missing)).encode()
-    found = _object(own or b"{}") or {}
+    found = nesting.mapping(own or b"{}") or {}
     declared: dict[str, Any] = found.get("dependencies") or {}
     fresh = found | {"dependencies": {**declared, **dict.fromkeys(missing, _ANY_VERSION)}, _KEY: _MARKED}
     return orjson.dumps(fresh, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -79,11 +79,3 @@ def grown(name: str, own: bytes | None, packages: Collection[str]) -> bytes:
 
 def _lines(text: bytes) -> list[str]:
     return text.decode("utf-8-sig", "replace").splitlines()
-
-
-def _object(text: bytes) -> dict[str, Any] | None:
-    try:
-        found = nesting.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None

@@ -4,17 +4,13 @@ A pack is never installed by itself: what it names becomes part of the manifest 
 that ask for the same share a layer, as all do, and a pack that changes makes those that share it deploy anew.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, cast
 
 import orjson
 
 from libs import nesting
-
-ROOT = ".fastfn/packs"
-"""Where packs lie: in `<runtime>/<name>` below it."""
-MANIFESTS = frozenset({"requirements.txt", "package.json", "composer.json", "deno.json"})
-LOCKS = frozenset({"requirements.lock.txt", "package-lock.json", "composer.lock", "deno.lock"})
+from libs.messages.trees import PACKS
 
 _SHARED = {"python": "requirements.txt", "node": "package.json"}
 """The manifest that packs of a language share."""
@@ -25,13 +21,13 @@ _NAMING = ("dependencies", "optionalDependencies")
 
 def is_of_pack(path: str) -> bool:
     """Return whether a file lies where packs do."""
-    return path.startswith(f"{ROOT}/")
+    return path.startswith(f"{PACKS}/")
 
 
 def manifests(runtime: str, names: Iterable[str], listed: Collection[str]) -> tuple[str, ...]:
     """Return the paths of what these packs name; of a pack that is not there, nothing."""
     file = _SHARED.get(runtime)
-    paths = (f"{ROOT}/{runtime}/{name}/{file}" for name in names)
+    paths = (f"{PACKS}/{runtime}/{name}/{file}" for name in names)
     return tuple(path for path in paths if path in listed) if file else ()
 
 
@@ -69,7 +65,7 @@ def merged(manifest: str, own: bytes | None, shared: Iterable[bytes]) -> bytes:
     result: dict[str, Any] = {}
     named: dict[str, dict[str, Any]] = {key: {} for key in _NAMING}
     for text in texts:
-        found = _object(text)
+        found = nesting.mapping(text)
         if found is None:
             return text
         if text is own:
@@ -81,11 +77,3 @@ def merged(manifest: str, own: bytes | None, shared: Iterable[bytes]) -> bytes:
                 return text
             named[key] |= {name: version for name, version in cast("dict[str, Any]", more).items() if name not in taken}
     return orjson.dumps(result | {key: each for key, each in named.items() if each}, option=orjson.OPT_INDENT_2)
-
-
-def _object(text: bytes) -> Mapping[str, Any] | None:
-    try:
-        found = nesting.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None

@@ -82,30 +82,12 @@ def one(plane: Plane) -> Handler:
 
 def cancel(plane: Plane) -> Handler:
     """Return the endpoint that cancels a job that has not ended."""
-
-    async def endpoint(request: Request) -> Response:
-        ask = jobs.JobCancel(id=request.path_params["id"])
-        try:
-            view = await _of_one(plane, "cancel", ask, jobs.JobView)
-        except errors.ConflictError as error:
-            raise Refusal(409, "job is not queued", detail=str(error)) from None
-        return json_response(meta(view))
-
-    return endpoint
+    return _changing(plane, "cancel", jobs.JobCancel, otherwise="job is not queued")
 
 
 def retry(plane: Plane) -> Handler:
     """Return the endpoint that has a job tried anew that was given up."""
-
-    async def endpoint(request: Request) -> Response:
-        ask = jobs.JobRetry(id=request.path_params["id"])
-        try:
-            view = await _of_one(plane, "retry", ask, jobs.JobView)
-        except errors.ConflictError as error:
-            raise Refusal(409, "job has not failed", detail=str(error)) from None
-        return json_response(meta(view))
-
-    return endpoint
+    return _changing(plane, "retry", jobs.JobRetry, otherwise="job has not failed")
 
 
 def result(plane: Plane) -> Handler:
@@ -228,6 +210,19 @@ def _submit(wanted: submission.Submission, place: targets.Place, traceparent: st
         retry_delay_ms=wanted.retry_delay_ms,
         traceparent=traceparent,
     )
+
+
+def _changing(plane: Plane, operation: str, kind: type[jobs.JobCancel | jobs.JobRetry], *, otherwise: str) -> Handler:
+    """Return the endpoint that changes a job, unless it is in a state in which that cannot be: 409 says `otherwise` then."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            view = await _of_one(plane, operation, kind(id=request.path_params["id"]), jobs.JobView)
+        except errors.ConflictError as error:
+            raise Refusal(409, otherwise, detail=str(error)) from None
+        return json_response(meta(view))
+
+    return endpoint
 
 
 async def _of_one[T](
