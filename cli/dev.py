@@ -73,7 +73,7 @@ def run(options: Options) -> int:
             data=data,
             host=options.host,
             port=port,
-            registry_port=preflight.free_port("127.0.0.1", 0),
+            ops_ports={service: preflight.free_port("127.0.0.1", 0) for service in environment.ANSWER_OPERATORS},
             secret_keys=common.secret_keys.get_secret_value() or environment.secret_keys(data),
             passwords={} if "nats_url" in common.model_fields_set else environment.passwords(),
             developing=options.developing,

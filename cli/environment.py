@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cli.errors import CommandError
+from libs.ports import named_ports
 
 SERVICES = ("registry", "scheduler", "executor", "gateway")
 """In the order in which they start; the bus comes before them."""
 STOP_ORDER = ("gateway", "scheduler", "executor", "registry", "nats-server")
 """No new calls first, the bus last."""
+ANSWER_OPERATORS = ("registry", "scheduler", "executor")
+"""Those with a port of their own for that; the gateway does it on the one that it serves on."""
 
 _KEEPS_SECRETS = frozenset({"registry", "executor"})
-_USUAL_PORTS = {"nats": 4222, "tls": 4222, "mongodb": 27017}
+_SERVERS = {"FNBUS_NATS_URL": 4222, "FNBUS_MONGO_URL": 27017}
+"""Variables that name the platform's servers, and the ports that these have when nothing else is said."""
 _KEY_FILE = "secret-keys"
 _DRAIN_SECONDS = 1.0
 _DEVELOPING = {
@@ -39,8 +42,8 @@ class Platform:
     host: str
     port: int
     """Where the gateway serves."""
-    registry_port: int
-    """Where the registry tells on loopback that it has read the folder."""
+    ops_ports: Mapping[str, int]
+    """Where services besides the gateway tell on loopback how they are: chosen here, so that functions are kept from them."""
     secret_keys: str = field(repr=False)
     passwords: Mapping[str, str] = field(repr=False)
     """Of each service, for the bus; empty when the bus is not ours."""
@@ -72,7 +75,7 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
     """
     told = {
         "FNBUS_DATA_DIR": str(platform.data),
-        "FNBUS_OPS_PORT": "0",
+        "FNBUS_OPS_PORT": str(platform.ops_ports.get(service, 0)),
         "FNBUS_EXIT_WITH_PARENT": "1",
         "FNBUS_LOG_FORMAT": "json",
         **platform.more,
@@ -84,7 +87,7 @@ def variables(service: str, platform: Platform, *, nats_url: str, inherited: Map
     if service in _KEEPS_SECRETS:
         told["FNBUS_SECRET_KEYS"] = platform.secret_keys
     if service == "registry":
-        told |= {"FNBUS_FUNCTIONS_ROOT": str(platform.functions), "FNBUS_OPS_PORT": str(platform.registry_port)}
+        told["FNBUS_FUNCTIONS_ROOT"] = str(platform.functions)
     if service == "executor":
         # What else listens on a developer's machine, such as a database, is for functions to use.
         told["FNBUS_FENCED_PORTS"] = ",".join(map(str, _own_ports(platform, nats_url, inherited)))
@@ -112,11 +115,9 @@ def _is_loopback(host: str) -> bool:
 
 def _own_ports(platform: Platform, nats_url: str, inherited: Mapping[str, str]) -> list[int]:
     """Return the ports on which the platform itself listens, wherever that is."""
-    urls = [nats_url, *(inherited.get(name, "") for name in ("FNBUS_NATS_URL", "FNBUS_MONGO_URL"))]
-    named = [urlsplit(url.split(",")[0]) for url in urls if url]
-    return sorted(
-        {platform.port, platform.registry_port, *(url.port or _USUAL_PORTS.get(url.scheme, 0) for url in named)} - {0}
-    )
+    named = [named_ports(inherited.get(name, ""), usual=usual) for name, usual in _SERVERS.items()]
+    own = named_ports(nats_url, usual=_SERVERS["FNBUS_NATS_URL"])
+    return sorted({platform.port, *platform.ops_ports.values(), *own.union(*named)} - {0})
 
 
 def secret_keys(data: Path) -> str:

@@ -29,7 +29,7 @@ async def facts(platform: Platform, *, complain: Callable[[str], None]) -> Welco
     languages, (_, weakness) = await asyncio.gather(survey.languages(), survey.isolation(platform.data))
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         look = _Look(client, complain)
-        await look.until_ready(f"http://127.0.0.1:{platform.registry_port}/readyz", name="registry")
+        await look.until_ready(f"http://127.0.0.1:{platform.ops_ports['registry']}/readyz", name="registry")
         health = await look.until_ready(f"{address}/_fn/health", name="gateway")
         catalog = await look.until_still(f"{address}/_fn/catalog")
     executors: list[dict[str, Any]] = health.get("executors") or []

@@ -1,10 +1,12 @@
-"""Choosing a TCP port for a server that is told its port before it starts; binding it is left to the server.
+"""TCP ports: choosing one for a server that is told its port before it starts, and those that addresses name.
 
 A port that the kernel hands out (bind to 0) lies in the range that it also uses for outgoing connections, so a busy machine may
-take it again before the server starts, or while it restarts. The ports chosen here lie outside of that range.
+take it again before the server starts, or while it restarts. The ports chosen here lie outside of that range. Binding one is
+left to the server.
 """
 
 import random
+import re
 import socket
 from pathlib import Path
 
@@ -34,6 +36,18 @@ def unused_port(host: str = "127.0.0.1") -> int:
                 continue
             return int(probe.getsockname()[1])
     raise AssertionError("the last candidate is bound or raises")
+
+
+def named_ports(addresses: str, *, usual: int) -> frozenset[int]:
+    """Return the ports of servers.
+
+    Args:
+        addresses: URLs with commas between them, or one with several hosts; empty for no server.
+        usual: the port of those that name none.
+    """
+    hosts = (re.split("[/?]", each.rpartition("://")[2].strip())[0] for each in addresses.split(",") if each.strip())
+    found = (re.search(r":(\d{1,5})$", host) for host in hosts)
+    return frozenset(int(each[1]) if each else usual for each in found)
 
 
 def _ephemeral_range() -> tuple[int, int]:

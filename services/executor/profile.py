@@ -29,7 +29,7 @@ def of_version(version: VersionEntry) -> Profile:
     return Profile(
         network=allowed.network,
         hosts=allowed.hosts if allowed.network else (),
-        local=allowed.local and allowed.network and not allowed.hosts,
+        local=allowed.local and allowed.network,
         write=allowed.write,
         run=allowed.run,
         disk_mb=version.limits.disk_mb,

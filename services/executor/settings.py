@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from libs.ports import named_ports
 from libs.settings import ServiceSettings, fastfn, split_at_commas
 
 _MIB = 1024 * 1024
@@ -131,8 +131,8 @@ def fenced(chosen: ExecutorSettings) -> frozenset[int]:
     """Return the ports of this machine that functions do not reach; empty: they reach none."""
     if chosen.fence == "machine":
         return frozenset()
-    bus = urlsplit(chosen.nats_url.split(",")[0]).port or _BUS_PORT
-    return frozenset({bus, chosen.ops_port, *chosen.fenced_ports} - {0})
+    bus = named_ports(chosen.nats_url, usual=_BUS_PORT)
+    return frozenset({*bus, chosen.ops_port, *chosen.fenced_ports} - {0})
 
 
 def memory_budget(chosen: ExecutorSettings) -> int:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class Means:
     """Those of workers that may reach this machine's own addresses; None: no worker is kept from that."""
     fence: Fence | None = None
     """What keeps `users` from it."""
+    fenced_ports: Collection[int] | None = None
+    """Ports of this machine that lists of hosts do not lead to; empty: they lead to none of them. None: no bound."""
     setpriv: str = ""
     """The program that becomes one of them."""
     machine: seccomp.Machine | None = None
@@ -69,7 +72,7 @@ class Bubblewrap:
         self._means = means or Means()
         self._users = self._means.users if self._means.setpriv else None
         self._local_users = self._means.local_users or self._users
-        self._gate = Gate(enter_users=self._users is None)
+        self._gate = Gate(enter_users=self._users is None, fenced_ports=self._means.fenced_ports)
         self._known_users: set[int] = set()
         self._filters = _filters(self._means)
         self._system = {run: _system(run=run) for run in (True, False)}
@@ -147,7 +150,7 @@ class Bubblewrap:
                     undo.callback(users.release, user)
                 _give(user, *(f"/proc/{guest}/fd/{fd}" for fd in _OUTPUTS))
             if profile is not None and profile.hosts:
-                undo.callback(self._gate.shut, self._gate.open(guest, profile.hosts))
+                undo.callback(self._gate.shut, self._gate.open(guest, profile.hosts, local=profile.local))
             cell = WorkerCell(guest, init=init, group=group, on_limit=_give_code if self._users else None)
             cell.on_close(undo.pop_all().close)
         return cell

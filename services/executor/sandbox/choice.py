@@ -66,7 +66,7 @@ async def probe(state: Path, *, program: str | None = None, fenced_ports: Collec
     folder = (state / "etc").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     groups = cgroups.find()
-    plain = Means(machine=seccomp.here(), groups=groups)
+    plain = Means(machine=seccomp.here(), groups=groups, fenced_ports=fenced_ports)
     given = users.find(executor=os.getpid(), uid=os.geteuid()) if users.may_be_given() else None
     setpriv = shutil.which("setpriv")
     fault = ""

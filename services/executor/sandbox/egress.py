@@ -4,7 +4,8 @@ It is a program of its own, one for each executor, started as a file with no mor
 network namespace with nothing in it but the loopback; the proxy's listening socket is put there before user code is loaded,
 and what comes in is passed on from the host's side, when the function's list of hosts allows it. Names are resolved here and
 the connection goes to the address that was looked at, so a name that changes its mind gains nothing. Private, loopback and
-link-local addresses are refused unless they are listed themselves.
+link-local addresses are refused unless they are listed themselves. What the fence keeps from workers of this machine a list
+does not lead to either, whatever it says and whatever a name in it resolves to: the proxy itself is local there.
 
 `services.executor.sandbox.gate` starts it and tells it which worker may reach what.
 """
@@ -18,12 +19,17 @@ import re
 import socket
 import sys
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 PORT = 3128
 """Where a worker finds its proxy, on 127.0.0.1."""
 
+CLOSED = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")
+"""Link-local networks, and where clouds that keep to no such network have their metadata."""
+
+_CLOSED = tuple(ipaddress.ip_network(each) for each in CLOSED)
 _HEAD_BYTES = 64 * 1024
 _HEAD_SECONDS = 15.0
 _CONNECT_SECONDS = 15.0
@@ -33,6 +39,7 @@ _BACKLOG = 128
 _HTTP = re.compile(r"http://(?P<authority>[^/?#\s]+)(?P<path>[^\s]*)", re.IGNORECASE)
 _HOP_HEADERS = (b"proxy-", b"connection:", b"keep-alive:")
 _MOST_PORT = 65_535
+_V6 = 6
 
 
 class RefusedError(Exception):
@@ -104,24 +111,44 @@ def admitted(hosts: tuple[Host, ...], host: str, port: int) -> Host:
 def usable(entry: Host, address: str) -> bool:
     """Return whether a connection may go to an address that an allowed host resolved to.
 
-    Public addresses may. Private and loopback ones only for a name that is listed itself, link-local ones (where clouds keep
-    their metadata) only when the address itself is listed.
+    Public addresses may. Private and loopback ones only for a name that is listed itself, link-local ones and wherever else
+    clouds keep their metadata only when the address itself is listed.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(ip, "ipv4_mapped", None)
     ip = mapped or ip
     if not entry.below and entry.name in (address, str(ip)):
         return True
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+    if ip.is_multicast or ip.is_unspecified or ip.is_reserved or any(ip in each for each in _CLOSED):
         return False
     return ip.is_global or not entry.below
+
+
+def is_here(address: str) -> bool:
+    """Return whether an address is one of this machine's own: no other can be bound."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if ip.is_loopback or ip.is_unspecified:
+        return True
+    with socket.socket(socket.AF_INET6 if ip.version == _V6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 class Proxy:
     """The proxy of one worker."""
 
-    def __init__(self, hosts: tuple[Host, ...]) -> None:
+    def __init__(self, hosts: tuple[Host, ...], *, fenced: Collection[int] | None = None) -> None:
+        """Serve nobody yet.
+
+        Args:
+            hosts: what may be reached.
+            fenced: ports of this machine that are not, whatever leads to them; empty: none of its ports is. None: no fence.
+        """
         self._hosts = hosts
+        self._fenced = fenced
         self._open = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -189,12 +216,17 @@ class Proxy:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
                 addresses = [str(each[4][0]) for each in found]
-                good = [address for address in addresses if usable(entry, address)]
+                good = [each for each in addresses if usable(entry, each) and not self._keeps_from(each, port)]
                 if not good:
-                    raise RefusedError("403 Forbidden", f"{host} is {', '.join(addresses)}, which this function may not reach")
+                    told = f"{host}:{port} is {', '.join(addresses)}, which this function may not reach"
+                    raise RefusedError("403 Forbidden", told)
                 return await _first(good, port)
         except (OSError, TimeoutError) as error:
             raise RefusedError("502 Bad Gateway", f"{host}:{port} cannot be reached: {error or 'no answer'}") from error
+
+    def _keeps_from(self, address: str, port: int) -> bool:
+        """Return whether the fence is between the worker and that port."""
+        return self._fenced is not None and (not self._fenced or port in self._fenced) and is_here(address)
 
 
 def request(head: bytes) -> tuple[str, bytes]:
@@ -314,7 +346,7 @@ class _Program:
                 proxy.close()
             return
         try:
-            proxy = Proxy(tuple(parse(each) for each in hosts))
+            proxy = Proxy(tuple(parse(each) for each in hosts), fenced=order.get("fenced"))
             await proxy.serve(listening_inside(fds))
             self._proxies[number] = proxy
             answer = b"ok"

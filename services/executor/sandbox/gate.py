@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from services.executor.sandbox import egress
@@ -36,23 +36,26 @@ def environment(hosts: Sequence[str]) -> tuple[tuple[str, str], ...]:
 class Gate:
     """Opens proxies in the namespaces of workers."""
 
-    def __init__(self, *, enter_users: bool) -> None:
+    def __init__(self, *, enter_users: bool, fenced_ports: Collection[int] | None = None) -> None:
         """Start nothing yet.
 
         Args:
             enter_users: whether a worker's network is owned by a user namespace that has to be entered first.
+            fenced_ports: ports of this machine that no list leads to; empty: it leads to none of them. None: no fence.
         """
         self._enter_users = enter_users
+        self._fenced = None if fenced_ports is None else sorted(fenced_ports)
         self._numbers = itertools.count(1)
         self._orders: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def open(self, guest: int, hosts: Sequence[str]) -> int:
+    def open(self, guest: int, hosts: Sequence[str], *, local: bool = False) -> int:
         """Open a proxy for a worker; return its number.
 
         Args:
             guest: a process of the worker.
             hosts: what it may reach.
+            local: whether the fence is not for it.
 
         Raises:
             OSError: it cannot be had.
@@ -64,7 +67,8 @@ class Gate:
             if self._enter_users:
                 # Not the guest's own: bubblewrap makes a second one inside of that which owns the network.
                 fds.insert(0, fcntl.ioctl(fds[0], _OWNER))
-            socket.send_fds(orders, [json.dumps({"number": number, "hosts": list(hosts)}).encode()], fds)
+            order = {"number": number, "hosts": list(hosts), "fenced": None if local else self._fenced}
+            socket.send_fds(orders, [json.dumps(order).encode()], fds)
             answer = orders.recv(_ANSWER_BYTES)
         finally:
             for fd in fds:

@@ -413,7 +413,8 @@ CONFIGS: dict[str, dict[str, object]] = {
     "quick": {"permissions": CLOSED, "cpu_ms": 300},
     "still": {"permissions": {"network": False, "run": False}},
     "secret": {"permissions": CLOSED},
-    "listed": {"permissions": {"network": ["127.0.0.1", "*.example.com"]}},
+    "listed": {"permissions": {"network": ["127.0.0.1", "*.example.com"], "local": True}},
+    "named": {"permissions": {"network": ["127.0.0.1", "localhost"]}},
 }
 """By kind of function: what it may."""
 

@@ -100,6 +100,13 @@ async def test_functions_reach_listed_hosts_and_no_others(victim: Victim, name: 
     assert "failed" in (await victim.attack(function, "connect", host="127.0.0.1", port=gateway)).text
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_list_of_hosts_leads_to_nothing_of_this_machine(victim: Victim, cluster: Cluster, host: str) -> None:
+    for url in (cluster.url, cluster.nats.url):
+        told = await victim.attack("python-named", "fetch", url=f"http://{host}:{url.rpartition(':')[2]}/_fn/health")
+        assert "HTTP Error 403" in told.text
+
+
 async def test_functions_find_no_sockets_of_the_platform(victim: Victim) -> None:
     assert "Cannot" not in str(await victim.done("python-closed", "shell", script="cat /proc/net/unix | wc -l"))
     links = str(await victim.done("python-closed", "shell", script="ls -l /proc/*/fd 2>/dev/null"))

@@ -16,7 +16,7 @@ def platform(tmp_path: Path) -> Platform:
         data=tmp_path / "state",
         host="127.0.0.1",
         port=8080,
-        registry_port=8081,
+        ops_ports={"registry": 8081, "scheduler": 8082, "executor": 8083},
         secret_keys="k1:secret",
         passwords=environment.passwords(),
     )
@@ -44,7 +44,15 @@ def test_key_ring_is_told_to_nobody_who_does_not_need_it(platform: Platform) -> 
 def test_functions_are_kept_from_the_platforms_ports_and_from_no_others(platform: Platform) -> None:
     inherited = {"FNBUS_MONGO_URL": "mongodb://localhost/fnbus"}
     told = environment.variables("executor", platform, nats_url="nats://127.0.0.1:4999", inherited=inherited)
-    assert told["FNBUS_FENCED_PORTS"] == "4999,8080,8081,27017"
+    assert told["FNBUS_FENCED_PORTS"] == "4999,8080,8081,8082,8083,27017"
+
+
+def test_services_answer_operators_on_the_ports_that_functions_are_kept_from(platform: Platform) -> None:
+    ports = [
+        environment.variables(service, platform, nats_url="nats://127.0.0.1:1", inherited={})["FNBUS_OPS_PORT"]
+        for service in environment.SERVICES
+    ]
+    assert ports == ["8081", "8082", "8083", "0"]
 
 
 def test_own_environment_is_handed_on_below_what_is_told(platform: Platform) -> None:
@@ -58,7 +66,7 @@ def test_own_environment_is_handed_on_below_what_is_told(platform: Platform) -> 
 
 def test_bus_of_somebody_else_keeps_its_address_and_credentials(tmp_path: Path) -> None:
     platform = Platform(
-        functions=tmp_path, data=tmp_path, host="127.0.0.1", port=1, registry_port=2, secret_keys="", passwords={}
+        functions=tmp_path, data=tmp_path, host="127.0.0.1", port=1, ops_ports={"registry": 2}, secret_keys="", passwords={}
     )
     told = environment.variables("gateway", platform, nats_url="", inherited={"FNBUS_NATS_URL": "nats://far:4222"})
     assert told["FNBUS_NATS_URL"] == "nats://far:4222"

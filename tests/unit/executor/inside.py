@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from services.executor.sandbox.bubblewrap import Bubblewrap, Means
 from tests.unit.executor.scripted import PATIENCE
 
 
-async def required(folder: Path) -> Sandbox | None:
+async def required(folder: Path, *, fenced_ports: Collection[int] = ()) -> Sandbox | None:
     """Return bubblewrap as the executor uses it; None where it does not work, unless it has to."""
     try:
-        return await choice.probe(folder)
+        return await choice.probe(folder, fenced_ports=fenced_ports)
     except errors.UnavailableError:
         if os.environ.get("CI") == "true":
             raise

@@ -90,6 +90,10 @@ def test_list_allows_what_it_names(host: str, port: int, *, allowed: bool) -> No
         ("db.internal", "fe80::1", False),
         ("db.internal", "0.0.0.0", False),
         ("169.254.169.254", "169.254.169.254", True),
+        ("*.example.com", "168.63.129.16", False),
+        ("metadata.example.com", "100.100.100.200", False),
+        ("metadata.example.com", "::ffff:169.254.169.254", False),
+        ("100.100.100.200", "100.100.100.200", True),
     ],
 )
 def test_address_is_used_when_it_is_public_or_listed(entry: str, address: str, *, good: bool) -> None:
@@ -155,7 +159,7 @@ async def ask(inmate: Inmate, target: str, request: str) -> str:
 async def test_worker_reaches_listed_hosts_through_the_proxy_and_nothing_else(
     sandbox: Sandbox, server: int, tmp_path: Path
 ) -> None:
-    profile = Profile(hosts=(f"127.0.0.1:{server}",))
+    profile = Profile(hosts=(f"127.0.0.1:{server}",), local=True)
     async with running(sandbox, python(CLIENT), code=tmp_path, profile=profile) as inmate:
         here = f"127.0.0.1:{server}"
         assert "marker" in await ask(inmate, PROXY, rf"GET http://{here}/ HTTP/1.1\r\nHost: {here}\r\n\r\n")
@@ -168,11 +172,43 @@ async def test_worker_reaches_listed_hosts_through_the_proxy_and_nothing_else(
         assert "400" in await ask(inmate, PROXY, r"GET / HTTP/1.1\r\n\r\n")
 
 
+@pytest.mark.parametrize("whole", [False, True])
+async def test_list_leads_to_nothing_that_the_fence_keeps_from_workers(server: int, tmp_path: Path, *, whole: bool) -> None:
+    made = await required(tmp_path / "state", fenced_ports=() if whole else (server,))
+    if made is None:
+        pytest.skip("bubblewrap does not work here")
+    call = rf"CONNECT localhost:{server} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+    named = rf"CONNECT 127.0.0.1:{server} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+    hosts = ("localhost", "127.0.0.1")
+    try:
+        async with (
+            running(made, python(CLIENT), code=tmp_path, profile=Profile(hosts=hosts)) as fenced,
+            running(made, python(CLIENT), code=tmp_path, profile=Profile(hosts=hosts, local=True)) as local,
+        ):
+            assert "which this function may not reach" in await ask(fenced, PROXY, call)
+            assert "which this function may not reach" in await ask(fenced, PROXY, named)
+            other = await ask(fenced, PROXY, r"CONNECT 127.0.0.1:1 HTTP/1.1\r\n\r\n")
+            assert ("403" if whole else "502") in other
+            assert "marker" in await ask(local, PROXY, call)
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.3.2.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"])
+def test_address_of_this_machine_is_known_in_every_form(address: str) -> None:
+    assert egress.is_here(address)
+
+
+def test_address_of_another_machine_is_known() -> None:
+    assert not egress.is_here("192.0.2.1")
+    assert not egress.is_here("2001:db8::1")
+
+
 async def test_workers_with_different_lists_do_not_share_a_proxy(sandbox: Sandbox, server: int, tmp_path: Path) -> None:
     here = f"127.0.0.1:{server}"
     call = rf"CONNECT {here} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"
     async with (
-        running(sandbox, python(CLIENT), code=tmp_path, profile=Profile(hosts=(here,))) as one,
+        running(sandbox, python(CLIENT), code=tmp_path, profile=Profile(hosts=(here,), local=True)) as one,
         running(sandbox, python(CLIENT), code=tmp_path, profile=Profile(hosts=("example.com",))) as other,
     ):
         assert "marker" in await ask(one, PROXY, call)
@@ -184,7 +220,7 @@ async def test_proxies_end_with_their_workers_and_the_program_with_the_sandbox(
 ) -> None:
     here = f"127.0.0.1:{server}"
     for _ in range(3):
-        async with running(sandbox, python(CLIENT), code=tmp_path, profile=Profile(hosts=(here,))) as inmate:
+        async with running(sandbox, python(CLIENT), code=tmp_path, profile=Profile(hosts=(here,), local=True)) as inmate:
             assert "marker" in await ask(inmate, PROXY, rf"GET http://{here}/ HTTP/1.1\r\n\r\n")
     (program,) = programs()
     held = Path(f"/proc/{program}/fd")

@@ -18,6 +18,7 @@ def test_fence_is_around_the_platforms_ports_unless_told_otherwise() -> None:
     told = ExecutorSettings(nats_url="nats://127.0.0.1:4999", ops_port=9100, fenced_ports=(8080,))
     assert settings.fenced(told) == {4999, 9100, 8080}
     assert settings.fenced(ExecutorSettings()) == {4222}
+    assert settings.fenced(ExecutorSettings(nats_url="nats://a:1, nats://127.0.0.1:4998")) == {1, 4998}
     assert settings.fenced(ExecutorSettings(fence="machine", fenced_ports=(8080,))) == frozenset()
 
 
