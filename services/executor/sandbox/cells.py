@@ -21,6 +21,8 @@ _RESERVES_BYTES = 1024 * _MIB
 _SPACE_ROOM_BYTES = 4096 * _MIB
 """Address space beyond the memory limit: a bound for bombs that are faster than the watchdog, no measure of use."""
 _MEMORY_FOLDERS = ("tmp", "dev/shm")
+_INODE_BYTES = 1024
+"""What the kernel keeps of a file in them, an empty one too: their number is bounded by nothing else."""
 
 
 def memory_text(limits: Limits, used: int = 0) -> str:
@@ -163,5 +165,5 @@ class WorkerCell:
         for folder in _MEMORY_FOLDERS:
             with contextlib.suppress(OSError):
                 told = os.statvfs(f"/proc/{self.pid}/root/{folder}")
-                total += (told.f_blocks - told.f_bfree) * told.f_frsize
+                total += (told.f_blocks - told.f_bfree) * told.f_frsize + (told.f_files - told.f_ffree) * _INODE_BYTES
         return total

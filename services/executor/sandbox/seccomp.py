@@ -62,6 +62,7 @@ _X86_64 = MappingProxyType(
         "clone": 56,
         "fork": 57,
         "vfork": 58,
+        "semget": 64,
         "msgget": 68,
         "ptrace": 101,
         "syslog": 103,
@@ -141,6 +142,7 @@ _AARCH64 = MappingProxyType(
         "setdomainname": 162,
         "settimeofday": 170,
         "msgget": 186,
+        "semget": 190,
         "shmget": 194,
         "socket": 198,
         "socketpair": 199,
@@ -170,7 +172,7 @@ _AARCH64 = MappingProxyType(
 )
 
 _PROCESSES = ("fork", "vfork")
-_MEMORY = ("memfd_create", "shmget", "msgget")
+_MEMORY = ("memfd_create", "shmget", "msgget", "semget")
 _BY_ARGUMENT = ("clone", "clone3", "ioctl", "socket", "socketpair", "personality")
 
 

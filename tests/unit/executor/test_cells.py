@@ -120,6 +120,14 @@ async def test_usage_counts_files_in_tmp_as_memory(inmate: Inmate) -> None:
     assert inmate.cell.usage().memory_bytes > before + 25 * MIB
 
 
+async def test_usage_counts_files_that_hold_nothing(inmate: Inmate) -> None:
+    if inmate.sandbox.name == "process":
+        pytest.skip("a worker without a sandbox has the machine's /tmp")
+    before = inmate.cell.usage().memory_bytes
+    await ask(inmate, "sum(not open(f'/tmp/{n}', 'wb').close() for n in range(12000))")
+    assert inmate.cell.usage().memory_bytes > before + 11 * MIB
+
+
 async def test_tmp_is_as_large_as_the_profile_says(sandbox: Sandbox, tmp_path: Path) -> None:
     if sandbox.name == "process":
         pytest.skip("a worker without a sandbox has the machine's /tmp")

@@ -113,7 +113,7 @@ def test_program_denies_uncounted_memory_when_nothing_counts_it() -> None:
     machine = seccomp.MACHINES["x86_64"]
     for memory_files, verdict in ((True, ALLOW), (False, EPERM)):
         program = seccomp.program(machine, memory_files=memory_files)
-        for call in ("memfd_create", "shmget", "msgget"):
+        for call in ("memfd_create", "shmget", "msgget", "semget"):
             assert judged(program, number=machine.calls[call]) == verdict
 
 
