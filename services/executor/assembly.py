@@ -38,9 +38,11 @@ from services.executor.watchdog import Watchdog
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""
-_CORES_COMPUTING = 2
-"""Workers of a version whose handlers only compute, for each core: one gets its next call while another runs. With more of them
-each call wakes a process that could have had two."""
+_CORES_COMPUTING = 1
+"""Workers of a version whose handlers only compute, for each core: with more of them each call wakes a process that could have
+had two, on a cold cache."""
+_LEAST_COMPUTING = 2
+"""One gets its next call while another runs."""
 _MOST_SPARES = 100
 _SPARE_PART = 8
 """Spares may use one such part of the memory for workers."""
@@ -181,7 +183,7 @@ async def assemble(service: Service, parts: Parts) -> Executor:
             max_waiting=chosen.max_waiting,
             max_waiting_per_version=max(chosen.max_waiting // 2, 1),
             max_starting=_CORES_BOOTING * cores,
-            max_computing=_CORES_COMPUTING * cores,
+            max_computing=max(_CORES_COMPUTING * cores, _LEAST_COMPUTING),
             idle_seconds=chosen.idle_seconds,
         ),
         boot=Boot(
