@@ -50,8 +50,9 @@ class Execution:
     cold_us: int = 0
     run_us: int = 0
     cpu_us: int = 0
+    """Processor time, that of programs which the handler has run and waited for included."""
     peak_kib: int = 0
-    """Largest resident size of the worker so far."""
+    """The most memory of its own that the worker has had so far."""
     bytes_in: int = 0
     bytes_out: int = 0
     stdout: str = ""

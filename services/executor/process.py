@@ -34,7 +34,7 @@ from services.executor.output import NO_OUTPUT, Capture, Output, Tap, unread_byt
 from services.executor.profile import Profile
 from services.executor.remains import Remains
 from services.executor.runtimes.base import GuestCommand
-from services.executor.sandbox.base import Cell, Sandbox
+from services.executor.sandbox.base import Cell, Sandbox, Usage
 
 type OnFrame = Callable[[Frame, Output], None]
 type OnEnd = Callable[[str], None]
@@ -281,6 +281,10 @@ class Worker(asyncio.Protocol):
         """Return what was printed since the last answer."""
         return self._capture.take()
 
+    def seen(self, usage: Usage) -> None:
+        """Take down what the worker uses while a call runs (for the watchdog)."""
+        self.account.see(usage)
+
     def breach(self, code: FailureCode, message: str) -> None:
         """End the worker because it went beyond a limit."""
         if self.broken is None:
@@ -295,7 +299,7 @@ class Worker(asyncio.Protocol):
         self._fault = self._fault or fault
         if self._child.alive:
             if self._call and not self._killed:
-                self.account.settle()
+                self.account.see(self.cell.usage())
             self._killed = True
             self._child.kill()
 
@@ -508,6 +512,8 @@ class Worker(asyncio.Protocol):
             self.begun = self._remains.begun(self._call, self._ahead, self._decoder)
         if self._cell is not None:
             self.broken = self.broken or self._cell.verdict()
+            if self._call:
+                self.account.lose(self.broken[0] if self.broken else FailureCode.CRASH, self.limits)
             self._cell.close()
         text = self._end_text()
         if not self._reply.done():

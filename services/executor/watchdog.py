@@ -57,6 +57,10 @@ class Watched(Protocol):
         """`cell.cpu_us()` as it was when the call began; differs from call to call."""
         ...
 
+    def seen(self, usage: Usage) -> None:
+        """Take down what it uses while a call runs. Called at each look."""
+        ...
+
     def breach(self, code: FailureCode, message: str) -> None:
         """End the worker, which has broken a rule; its call fails with this code and text. Called once.
 
@@ -161,6 +165,7 @@ class Watchdog:
     def _busy(self, watched: Watched, record: _Record) -> tuple[FailureCode, str] | None:
         limits = watched.limits
         usage = watched.cell.usage()
+        watched.seen(usage)
         found = over(usage, limits) or watched.cell.verdict()
         if found is not None or not limits.cpu_ms:
             return found

@@ -47,6 +47,8 @@ class Usage:
     """Processes besides the guest's own."""
     cpu_us: int = 0
     """Processor time so far in microseconds, with that of processes that have ended; in steps of a clock tick."""
+    children_us: int = 0
+    """What processes besides the guest's own had of that."""
 
 
 class Cell(Protocol):
@@ -71,6 +73,14 @@ class Cell(Protocol):
 
     def memory_kib(self) -> int:
         """Return the memory of its own that the guest's process has now, in KiB. Cheap: asked once for each call."""
+        ...
+
+    def most_kib(self) -> int:
+        """Return the most memory of its own that the guest's process has had, in KiB. For calls that took long."""
+        ...
+
+    def ended_us(self) -> int:
+        """Return the processor time of the guest's children that have ended, by clock ticks. For calls that took long."""
         ...
 
     def crowded(self) -> bool:

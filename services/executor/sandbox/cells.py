@@ -105,6 +105,14 @@ class WorkerCell:
             return 0
         return (int(resident) - int(shared)) * _PAGE_KIB
 
+    def most_kib(self) -> int:
+        """Return the most memory that the guest had."""
+        return procfs.most_bytes(self.pid) // 1024
+
+    def ended_us(self) -> int:
+        """Return the processor time of the guest's children that have ended."""
+        return procfs.times(self.pid)[1]
+
     def crowded(self) -> bool:
         """Return whether the worker has as many processes as it may."""
         if self._limits is None:
@@ -116,16 +124,24 @@ class WorkerCell:
     def usage(self) -> Usage:
         """Return what all processes of the worker use."""
         pids = self._pids()
-        shares = [procfs.share(pid) for pid in pids]
+        shares = {pid: procfs.share(pid) for pid in pids}
+        each_of = shares.values()
         filed = self._filed_bytes()
-        own = sum(each.anonymous_bytes for each in shares)
-        own += max(filed, sum(each.shared_bytes for each in shares))
+        own = sum(each.anonymous_bytes for each in each_of)
+        own += max(filed, sum(each.shared_bytes for each in each_of))
         if len(pids) > 1 and self._limits is not None and own > self._limits.memory_mb * _MIB:
             # Pages that a fork shares with its parent were counted twice.
             own = min(own, max(filed, sum(procfs.fair_bytes(pid) for pid in pids)))
-        cpu = sum(each.cpu_us for each in shares) + (procfs.cpu_us(self._init) if self._init else 0)
-        children = len(pids) - (self.pid in pids)
-        return Usage(memory_bytes=own, processes=sum(each.threads for each in shares), children=children, cpu_us=cpu)
+        guest = shares.get(self.pid, procfs.Share())
+        init_us, orphans_us = procfs.times(self._init) if self._init else (0, 0)
+        children_us = sum(each.cpu_us + each.ended_us for each in each_of) - guest.cpu_us + orphans_us
+        return Usage(
+            memory_bytes=own,
+            processes=sum(each.threads for each in each_of),
+            children=len(pids) - (self.pid in pids),
+            cpu_us=init_us + guest.cpu_us + children_us,
+            children_us=children_us,
+        )
 
     def verdict(self) -> tuple[FailureCode, str] | None:
         """Return what the control group has enforced; still known when the cell is closed."""

@@ -21,7 +21,9 @@ class Share:
     """Memory files (tmpfs, memfd, shared anonymous mappings) as far as they are mapped."""
     threads: int = 0
     cpu_us: int = 0
-    """Its own, and that of its children that have ended and were waited for; in steps of a clock tick."""
+    """Its own, in steps of a clock tick."""
+    ended_us: int = 0
+    """That of its children that have ended and were waited for."""
 
 
 def family(root: int) -> list[int]:
@@ -51,18 +53,26 @@ def has_children(pid: int) -> bool:
 def share(pid: int) -> Share:
     """Return what a process has; nothing when it has gone."""
     status = read(f"/proc/{pid}/status")
+    own, ended = times(pid)
     return Share(
         anonymous_bytes=_KIB * _number(status, b"RssAnon"),
         shared_bytes=_KIB * _number(status, b"RssShmem"),
         threads=_number(status, b"Threads"),
-        cpu_us=cpu_us(pid),
+        cpu_us=own,
+        ended_us=ended,
     )
 
 
-def cpu_us(pid: int) -> int:
-    """Return a process's processor time with that of its ended children; 0 when it has gone."""
+def times(pid: int) -> tuple[int, int]:
+    """Return a process's own processor time, and that of its children that have ended; nothing when it has gone."""
     fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    return sum(map(int, fields[11:15])) * _TICK_US
+    return sum(map(int, fields[11:13])) * _TICK_US, sum(map(int, fields[13:15])) * _TICK_US
+
+
+def most_bytes(pid: int) -> int:
+    """Return the most memory of its own that a process has had, as near as the kernel tells; 0 when it has gone."""
+    status = read(f"/proc/{pid}/status")
+    return _KIB * (_number(status, b"VmHWM") - _number(status, b"RssFile"))
 
 
 def fair_bytes(pid: int) -> int:

@@ -200,6 +200,37 @@ async def test_execution_tells_what_happened(platform: Platform) -> None:
     assert told.bytes_in == len(call.body)
 
 
+async def test_execution_tells_what_a_call_used_that_its_worker_did_not_survive(platform: Platform) -> None:
+    version = await platform.deploy()
+    call = platform.invocation(version, b"burn-and-exit 2")
+    await platform.send(call)
+    assert (await platform.execution(call.id)).cpu_us > 100_000
+
+
+async def test_execution_of_a_crash_does_not_tell_what_the_call_before_it_used(platform: Platform) -> None:
+    version = await platform.deploy()
+    await platform.call(version, b"burn 0.5")
+    call = platform.invocation(version, b"exit 3")
+    await platform.send(call)
+    assert (await platform.execution(call.id)).cpu_us < 500_000
+
+
+async def test_execution_counts_processor_time_of_programs_that_the_handler_ran(platform: Platform) -> None:
+    version = await platform.deploy()
+    calls = [platform.invocation(version, body) for body in (b"child-burns 0.3", b"call")]
+    for call in calls:
+        await platform.send(call)
+    first, second = [await platform.execution(call.id) for call in calls]
+    assert first.cpu_us > 250_000
+    assert second.cpu_us < 250_000
+
+
+async def test_execution_tells_memory_that_was_given_back_before_the_answer(platform: Platform) -> None:
+    call = platform.invocation(await platform.deploy(), b"swell 60")
+    await platform.send(call)
+    assert (await platform.execution(call.id)).peak_kib > 60 * 1024
+
+
 async def test_execution_keeps_the_stack_from_the_caller(platform: Platform) -> None:
     call = platform.invocation(await platform.deploy(), b"error handler_error")
     reply = await platform.send(call)
@@ -240,7 +271,9 @@ async def test_worker_beyond_its_memory_is_ended_and_the_caller_told(platform: P
     assert reply.code is FailureCode.MEMORY_LIMIT
     assert reply.message.startswith("memory limit of 64 MB exceeded")
     assert (await platform.call(version)).status == 200
-    assert (await platform.execution(call.id)).code is FailureCode.MEMORY_LIMIT
+    told = await platform.execution(call.id)
+    assert told.code is FailureCode.MEMORY_LIMIT
+    assert told.peak_kib >= 64 * 1024
 
 
 async def test_queue_is_bounded(net: Net, tmp_path: Path) -> None:

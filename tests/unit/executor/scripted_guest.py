@@ -69,6 +69,17 @@ def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # n
             while time.process_time() - begun < float(seconds):
                 pass
             peer.sendall(answer)
+        case ["burn-and-exit", seconds]:
+            while time.process_time() - begun < float(seconds):
+                pass
+            os._exit(3)
+        case ["child-burns", seconds]:
+            source = f"import time\nwhile time.process_time() < {float(seconds)}: pass"
+            subprocess.run([sys.executable, "-I", "-S", "-c", source], check=True)
+            peer.sendall(answer)
+        case ["swell", megabytes]:
+            del (bytearray(b"x") * (int(megabytes) << 20))[:]
+            peer.sendall(answer)
         case ["grow", megabytes]:
             KEPT.append(bytearray(b"x") * (int(megabytes) << 20))
             peer.sendall(answer)

@@ -215,6 +215,9 @@ class Subject:
         self.breaches: list[tuple[FailureCode, str]] = []
         self.now = time.monotonic()
 
+    def seen(self, usage: Usage) -> None:
+        """Nobody asks what it used."""
+
     def breach(self, code: FailureCode, message: str) -> None:
         """Keep what is told."""
         self.breaches.append((code, message))
