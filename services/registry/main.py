@@ -15,36 +15,36 @@ from libs.messages.logs import TailLog
 from libs.secrets import KeyRing
 from libs.storage.port import Store
 from libs.telemetry import ops
-from services.registry.assets import AssetStore
 from services.registry.audit import AUDIT, Audit
-from services.registry.building import Building
-from services.registry.dependencies import Dependencies
-from services.registry.deployments import Deployments
+from services.registry.deploys.assets import AssetStore
+from services.registry.deploys.building import Building
+from services.registry.deploys.dependencies import Dependencies
+from services.registry.deploys.deployments import Deployments
+from services.registry.deploys.facts import Facts
+from services.registry.deploys.layers import Layers, Spared
+from services.registry.deploys.manifests import Manifests
+from services.registry.deploys.projection import Projection
+from services.registry.deploys.pruning import Pruning
 from services.registry.editing.editor import Editor
 from services.registry.editing.trees import Trees
-from services.registry.facts import Facts
-from services.registry.figures import FigureKeeper
-from services.registry.functions import Functions
-from services.registry.handlers import Handlers
-from services.registry.history import EXECUTIONS, History
+from services.registry.functions.releases import Releases
+from services.registry.functions.store import Functions
+from services.registry.history.figures import FigureKeeper
+from services.registry.history.handlers import Handlers
+from services.registry.history.intake import EXECUTIONS, History
+from services.registry.history.retention import Retention
+from services.registry.history.tail import Tail
 from services.registry.homes.folder import FolderHome
 from services.registry.homes.port import API, Home
 from services.registry.homes.stored import StoredHome
-from services.registry.layers import Layers, Spared
-from services.registry.manifests import Manifests
 from services.registry.metrics import Metrics
 from services.registry.migrations.runner import Migrations
-from services.registry.projection import Projection
-from services.registry.pruning import Pruning
 from services.registry.readiness import Readiness
-from services.registry.releases import Releases
-from services.registry.retention import Retention
 from services.registry.rotation import Rotation
-from services.registry.sealing import Sealer
+from services.registry.secrets.sealing import Sealer
+from services.registry.secrets.vault import Vault
 from services.registry.settings import RegistrySettings, defaults, infers, pace
 from services.registry.source.folder import FolderSource, Options
-from services.registry.tail import Tail
-from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 

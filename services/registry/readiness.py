@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from libs import errors
 from libs.bus import port
 from libs.storage.port import Store
-from services.registry.deployments import Deployments
+from services.registry.deploys.deployments import Deployments
 
 log = logging.getLogger(__name__)
 

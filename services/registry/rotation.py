@@ -16,11 +16,12 @@ from libs.messages.audit import Actor
 from libs.messages.catalog import FunctionEntry, VersionEntry
 from libs.messages.secrets import RotatedKeys, RotateKeys
 from libs.storage.port import Collection, Document, DuplicateKeyError, RevisionConflictError, Store, Where
-from services.registry import documents, sealing, steering
 from services.registry.audit import Audit, Change
-from services.registry.functions import Functions
-from services.registry.sealing import Sealer
-from services.registry.vault import SECRETS, Vault
+from services.registry.functions import documents, steering
+from services.registry.functions.store import Functions
+from services.registry.secrets import sealing
+from services.registry.secrets.sealing import Sealer
+from services.registry.secrets.vault import SECRETS, Vault
 
 _STEP = 200
 _MOST_STEP = 1000

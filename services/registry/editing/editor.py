@@ -16,12 +16,12 @@ from libs.messages import functions as messages
 from libs.messages.catalog import FunctionEntry
 from libs.messages.functions import Changed, ChangeFunction, ChangeKind, FileContent, FunctionDetail, FunctionRef
 from libs.messages.trees import PACKS
-from services.registry import documents
-from services.registry.deployments import Deployments
+from services.registry.deploys.deployments import Deployments
 from services.registry.editing import configs, environments, jsons, packs, places, templates
 from services.registry.editing.details import Details
 from services.registry.editing.places import Place
-from services.registry.functions import Functions
+from services.registry.functions import documents
+from services.registry.functions.store import Functions
 from services.registry.homes import clashes
 from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home

@@ -17,9 +17,9 @@ from libs.messages import trees as messages
 from libs.messages.catalog import Problem
 from libs.messages.functions import FunctionRef
 from libs.messages.trees import ChangeTree, Tree, TreeChanged, TreeFile, TreePage
-from services.registry import catalog, documents
-from services.registry.deployments import Deployments
+from services.registry.deploys.deployments import Deployments
 from services.registry.editing import jsons
+from services.registry.functions import catalog, documents
 from services.registry.homes import clashes
 from services.registry.homes.attempts import alone
 from services.registry.homes.port import Change, Home

@@ -17,7 +17,7 @@ from datetime import timedelta
 from libs import errors
 from libs.clock import Clock
 from libs.storage.port import Document, Store
-from services.registry import documents
+from services.registry.functions import documents
 from services.registry.migrations import step_0001_versions_by_function
 
 log = logging.getLogger(__name__)

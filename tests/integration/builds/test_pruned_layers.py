@@ -9,10 +9,10 @@ from libs.clock import ManualClock, SystemClock
 from libs.messages import subjects
 from libs.messages.catalog import FunctionEntry, Policy, VersionEntry
 from libs.storage.memory import MemoryStore
-from services.registry.functions import Functions
-from services.registry.layers import Layers, Spared
+from services.registry.deploys.layers import Layers, Spared
+from services.registry.deploys.pruning import Pruning
+from services.registry.functions.store import Functions
 from services.registry.metrics import Metrics
-from services.registry.pruning import Pruning
 from tests.unit.executor.building import Stand, standing
 
 DEPLOYS = 20

@@ -14,9 +14,9 @@ from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.testing.buses import Net
 from services.registry.audit import Audit
-from services.registry.functions import Functions
+from services.registry.functions.store import Functions
 from services.registry.rotation import Rotation
-from services.registry.vault import SECRETS, Vault
+from services.registry.secrets.vault import SECRETS, Vault
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 

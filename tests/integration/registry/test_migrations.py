@@ -15,8 +15,8 @@ from libs.storage.memory import MemoryStore
 from libs.storage.port import Store
 from libs.storage.sqlite import SqliteStore
 from libs.testing.mongo import running_mongo
-from services.registry import documents
-from services.registry.functions import Functions
+from services.registry.functions import documents
+from services.registry.functions.store import Functions
 from services.registry.migrations.runner import LEASE, STEPS, Migrations, NewerFormError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from libs.bus.memory import MemoryBroker, MemoryBus
 from libs.bus.port import ObjectStore
 from libs.messages import codec, subjects
 from libs.messages.web import AssetFile, AssetIndex, Assets
-from services.registry.assets import AssetStore
+from services.registry.deploys.assets import AssetStore
 from services.registry.source.found import LoadedAssets
 
 

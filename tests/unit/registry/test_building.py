@@ -18,14 +18,14 @@ from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest
 from libs.messages.catalog import Bundle, BundleFile, Resolution, VersionEntry
 from libs.testing.wait import eventually
 from services.registry.audit import Audit
-from services.registry.building import Building
-from services.registry.dependencies import Dependencies, may_need
-from services.registry.deployments import Deployments
-from services.registry.functions import Functions
+from services.registry.deploys.building import Building
+from services.registry.deploys.dependencies import Dependencies, may_need
+from services.registry.deploys.deployments import Deployments
+from services.registry.deploys.projection import Projection
+from services.registry.functions.store import Functions
 from services.registry.homes.folder import FolderHome
 from services.registry.metrics import Metrics
-from services.registry.projection import Projection
-from services.registry.sealing import Sealer
+from services.registry.secrets.sealing import Sealer
 from services.registry.source.folder import FolderSource, Options
 from tests.unit.registry.test_deployments import NOON, RING, Stand
 

@@ -8,7 +8,7 @@ import pytest
 
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, RouteEntry
 from libs.secrets import KeyRing
-from services.registry import catalog
+from services.registry.functions import catalog
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion

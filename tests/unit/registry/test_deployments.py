@@ -18,17 +18,17 @@ from libs.messages.secrets import RemoveSecret, SetSecret
 from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.testing.wait import eventually
-from services.registry import steering
 from services.registry.audit import Audit
-from services.registry.deployments import Deployments
-from services.registry.functions import Functions
+from services.registry.deploys.deployments import Deployments
+from services.registry.deploys.projection import Projection
+from services.registry.functions import steering
+from services.registry.functions.store import Functions
 from services.registry.metrics import Metrics
-from services.registry.projection import Projection
-from services.registry.sealing import Sealer
+from services.registry.secrets.sealing import Sealer
+from services.registry.secrets.vault import Vault
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion
-from services.registry.vault import Vault
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DEFAULTS = Policy(timeout_ms=9000)
@@ -392,7 +392,7 @@ async def test_deployments_leave_alone_what_a_newer_registry_wrote(stand: Stand)
     entry = await functions.read("default/python/hello.py")
     assert entry is not None
     newer = codec.encode(entry)[:-1] + b"\x7f"  # the version comes last
-    from services.registry import documents
+    from services.registry.functions import documents
 
     await stand.store.replace(documents.FUNCTIONS, documents.from_entry(entry) | {"entry": newer}, revision=1)
     stand.folder.remove("hello.py")

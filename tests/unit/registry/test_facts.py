@@ -16,7 +16,7 @@ from libs.messages.facts import FunctionFact, FunctionFacts
 from libs.messages.functions import ChangeKind
 from libs.storage.memory import MemoryStore
 from libs.testing.wait import eventually
-from services.registry.facts import Facts, Happened
+from services.registry.deploys.facts import Facts, Happened
 from tests.unit.registry.editing.stand import NOON, Registry, running, stored
 
 ADA = Actor(principal="ada")

@@ -13,9 +13,9 @@ from libs.messages.figures import HOURS, FiguresGet, Hour
 from libs.storage.memory import MemoryStore
 from libs.storage.port import Document
 from libs.testing.wait import eventually
-from services.registry import history
-from services.registry.figures import FIGURES, FigureKeeper
-from services.registry.history import EXECUTIONS, History
+from services.registry.history import intake as history
+from services.registry.history.figures import FIGURES, FigureKeeper
+from services.registry.history.intake import EXECUTIONS, History
 from services.registry.metrics import Metrics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

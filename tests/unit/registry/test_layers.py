@@ -15,9 +15,9 @@ from libs.messages.catalog import FunctionEntry, Policy, Resolution, VersionEntr
 from libs.storage.memory import MemoryStore
 from libs.storage.port import Document
 from services.executor import layer_store
-from services.registry import documents
-from services.registry.functions import Functions
-from services.registry.layers import YOUNG, Layer, Layers, Spared, doomed, gathered
+from services.registry.deploys.layers import YOUNG, Layer, Layers, Spared, doomed, gathered
+from services.registry.functions import documents
+from services.registry.functions.store import Functions
 from services.registry.metrics import Metrics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

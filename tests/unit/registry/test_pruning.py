@@ -12,9 +12,9 @@ from libs.messages import bundles, codec, subjects
 from libs.messages.catalog import Bundle, BundleFile, FunctionEntry, Policy, VersionEntry
 from libs.storage.memory import MemoryStore
 from libs.storage.port import RevisionConflictError
-from services.registry import documents
-from services.registry.functions import Functions
-from services.registry.pruning import FORGOTTEN, YOUNG, Pruning
+from services.registry.deploys.pruning import FORGOTTEN, YOUNG, Pruning
+from services.registry.functions import documents
+from services.registry.functions.store import Functions
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

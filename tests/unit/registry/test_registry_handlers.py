@@ -23,10 +23,10 @@ from libs.messages.executions import (
     Executions,
 )
 from libs.storage.memory import MemoryStore
-from services.registry import history
 from services.registry.audit import Audit
-from services.registry.handlers import Handlers
-from services.registry.history import EXECUTIONS
+from services.registry.history import intake as history
+from services.registry.history.handlers import Handlers
+from services.registry.history.intake import EXECUTIONS
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

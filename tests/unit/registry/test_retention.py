@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from libs.clock import ManualClock
 from libs.storage.memory import MemoryStore
 from libs.storage.port import Document, Where
-from services.registry.history import EXECUTIONS
+from services.registry.history.intake import EXECUTIONS
+from services.registry.history.retention import Retention
 from services.registry.metrics import Metrics
-from services.registry.retention import Retention
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -13,11 +13,12 @@ from libs.messages.catalog import FunctionEntry, Policy, VersionEntry
 from libs.messages.secrets import RotatedKeys, RotateKeys, SetSecret
 from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
-from services.registry import documents, sealing
 from services.registry.audit import Audit
-from services.registry.functions import Functions
+from services.registry.functions import documents
+from services.registry.functions.store import Functions
 from services.registry.rotation import Rotation
-from services.registry.vault import SECRETS, Vault
+from services.registry.secrets import sealing
+from services.registry.secrets.vault import SECRETS, Vault
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, NEW = KeyRing.generate("old"), KeyRing.generate("new")

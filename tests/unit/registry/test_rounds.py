@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from libs.messages.catalog import Bundle, BundleFile
-from services.registry import rounds
-from services.registry.rounds import Progress, Round
+from services.registry.deploys import rounds
+from services.registry.deploys.rounds import Progress, Round
 
 
 def test_progress_says_how_far_the_last_stage_is() -> None:
@@ -30,7 +30,7 @@ def test_progress_is_told_while_it_goes_on(caplog: pytest.LogCaptureFixture, mon
     monkeypatch.setattr(rounds, "_PROGRESS_SECONDS", 0.0)
     progress = Progress()
     progress.expect("stored", 200)
-    with caplog.at_level(logging.INFO, logger="services.registry.rounds"):
+    with caplog.at_level(logging.INFO, logger="services.registry.deploys.rounds"):
         progress.step("stored")
     assert caplog.messages == ["1 of 200 functions are stored"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from libs.messages.catalog import FunctionEntry, Policy, Problem, VersionEntry
 from libs.secrets import KeyRing
-from services.registry import sealing
+from services.registry.secrets import sealing
 
 OLD_TEXT = KeyRing.generate("old")
 NEW_TEXT = KeyRing.generate("new")

@@ -7,7 +7,7 @@ import pytest
 
 from libs import errors
 from libs.messages.catalog import Alias, FunctionEntry, Policy, Schedule, Share, VersionEntry
-from services.registry import steering
+from services.registry.functions import steering
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOURLY = Schedule(every_seconds=3600)

@@ -11,9 +11,9 @@ from libs.messages.calls import FailureCode
 from libs.messages.executions import Execution, ExecutionBatch, ExecutionKind, ExecutionRow
 from libs.messages.logs import LogLine, TailLog
 from libs.storage.memory import MemoryStore
-from services.registry import history
-from services.registry.history import EXECUTIONS
-from services.registry.tail import Tail
+from services.registry.history import intake as history
+from services.registry.history.intake import EXECUTIONS
+from services.registry.history.tail import Tail
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MS = int(NOON.timestamp() * 1000)

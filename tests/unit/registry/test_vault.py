@@ -12,7 +12,7 @@ from libs.messages.secrets import RemoveSecret, SecretInfo, SecretList, SetSecre
 from libs.secrets import KeyRing, UnknownKeyError
 from libs.storage.memory import MemoryStore
 from services.registry.audit import Audit
-from services.registry.vault import SECRETS, Vault
+from services.registry.secrets.vault import SECRETS, Vault
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = KeyRing.generate("old")

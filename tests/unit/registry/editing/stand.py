@@ -24,17 +24,17 @@ from libs.messages.functions import (
 from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from services.registry.audit import Audit
-from services.registry.catalog import Sealer
-from services.registry.deployments import Deployments
+from services.registry.deploys.deployments import Deployments
+from services.registry.deploys.facts import Facts
+from services.registry.deploys.projection import Projection
 from services.registry.editing.editor import Editor
 from services.registry.editing.trees import Trees
-from services.registry.facts import Facts
-from services.registry.functions import Functions
+from services.registry.functions.catalog import Sealer
+from services.registry.functions.store import Functions
 from services.registry.homes.folder import FolderHome
 from services.registry.homes.port import Change, Home
 from services.registry.homes.stored import StoredHome
 from services.registry.metrics import Metrics
-from services.registry.projection import Projection
 from services.registry.source.folder import FolderSource
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

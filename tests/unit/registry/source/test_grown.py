@@ -9,11 +9,11 @@ import pytest
 
 from libs.messages import bundles
 from libs.messages.catalog import FunctionEntry, Resolution
-from services.registry import catalog
-from services.registry.catalog import Built
+from services.registry.deploys.manifests import Manifests
+from services.registry.functions import catalog
+from services.registry.functions.catalog import Built
 from services.registry.homes.folder import FolderHome
 from services.registry.inference.inferring import Inference
-from services.registry.manifests import Manifests
 from services.registry.source.folder import FolderSource, LoadedVersion, Options, Snapshot
 from tests.unit.registry.test_deployments import RING
 

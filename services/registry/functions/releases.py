@@ -30,11 +30,12 @@ from libs.messages.versions import (
     Versions,
 )
 from libs.storage.port import Document
-from services.registry import documents, sealing, steering
 from services.registry.audit import Audit, Change, of_function
-from services.registry.functions import Functions
-from services.registry.sealing import Sealer
-from services.registry.vault import Vault
+from services.registry.functions import documents, steering
+from services.registry.functions.store import Functions
+from services.registry.secrets import sealing
+from services.registry.secrets.sealing import Sealer
+from services.registry.secrets.vault import Vault
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,12 @@ from libs import errors
 from libs.messages import contexts
 from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, Resolution, VersionEntry
 from libs.messages.web import Assets, Home
-from services.registry import sealing, steering
-from services.registry.documents import function_id
+from services.registry.functions import steering
+from services.registry.functions.documents import function_id
 from services.registry.homes.port import FOLDER
 from services.registry.inference.inferring import Inference
-from services.registry.sealing import Sealer
+from services.registry.secrets import sealing
+from services.registry.secrets.sealing import Sealer
 from services.registry.source import interfaces
 from services.registry.source.environment import EnvValue
 from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot

@@ -17,10 +17,10 @@ from libs import errors
 from libs.bus import port
 from libs.messages import codec, subjects
 from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry
-from services.registry.functions import digests
+from services.registry.deploys.rounds import Progress
+from services.registry.functions.store import digests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
-from services.registry.rounds import Progress
 
 log = logging.getLogger(__name__)
 

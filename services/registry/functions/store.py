@@ -13,7 +13,7 @@ from libs.clock import Clock
 from libs.messages import codec
 from libs.messages.catalog import Bundle, CatalogMeta, FunctionEntry, VersionEntry
 from libs.storage.port import Collection, Document, DuplicateKeyError, RevisionConflictError, Store, Where
-from services.registry import catalog, documents, steering
+from services.registry.functions import catalog, documents, steering
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from libs.bus import port
 from libs.clock import Clock
 from libs.messages import subjects
 from libs.storage.port import Document, Store
-from services.registry import documents, steering
-from services.registry.functions import Functions, digests
+from services.registry.functions import documents, steering
+from services.registry.functions.store import Functions, digests
 
 log = logging.getLogger(__name__)
 

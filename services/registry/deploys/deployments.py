@@ -18,21 +18,22 @@ from libs.clock import Clock
 from libs.messages.audit import FOLDER_ACTOR, Actor
 from libs.messages.catalog import FunctionEntry, Policy, Problem
 from libs.messages.web import Assets
-from services.registry import documents, sealing
-from services.registry.assets import AssetStore
 from services.registry.audit import Audit
-from services.registry.building import Building
-from services.registry.deployer import Deployer
-from services.registry.facts import Facts
-from services.registry.functions import Functions
-from services.registry.manifests import Manifests
+from services.registry.deploys.assets import AssetStore
+from services.registry.deploys.building import Building
+from services.registry.deploys.deployer import Deployer
+from services.registry.deploys.facts import Facts
+from services.registry.deploys.manifests import Manifests
+from services.registry.deploys.projection import Projection
+from services.registry.deploys.remarks import Remarks
+from services.registry.deploys.rounds import Herald, Progress, Round
+from services.registry.functions import documents
+from services.registry.functions.store import Functions
 from services.registry.metrics import Metrics
-from services.registry.projection import Projection
-from services.registry.remarks import Remarks
-from services.registry.rounds import Herald, Progress, Round
+from services.registry.secrets import sealing
+from services.registry.secrets.vault import Vault
 from services.registry.source.folder import Snapshot
 from services.registry.source.port import Source
-from services.registry.vault import Vault
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from libs.messages import codec, logs
 from libs.messages.executions import Execution
 from libs.messages.logs import TailLine, TailLines, TailLog
 from libs.storage.port import Document, Store, Where
-from services.registry.history import EXECUTIONS, execution_of
+from services.registry.history.intake import EXECUTIONS, execution_of
 
 MOST_LINES = 2000
 _PAGE = 500

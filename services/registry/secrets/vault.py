@@ -17,7 +17,7 @@ from libs.messages import contexts
 from libs.messages.secrets import RemoveSecret, SecretInfo, SecretList, SecretRemoved, Secrets, SetSecret
 from libs.storage.port import Collection, Document, DuplicateKeyError, Index, RevisionConflictError, Store, Where
 from services.registry.audit import Audit, Change
-from services.registry.sealing import Sealer, resealed
+from services.registry.secrets.sealing import Sealer, resealed
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from libs.clock import Clock
 from libs.messages import codec, subjects
 from libs.messages.builds import layer_of
 from libs.storage.port import Document
-from services.registry import documents, steering
-from services.registry.functions import Functions
+from services.registry.functions import documents, steering
+from services.registry.functions.store import Functions
 from services.registry.metrics import Metrics
 
 log = logging.getLogger(__name__)

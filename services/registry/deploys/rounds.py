@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from libs.messages import bundles
 from libs.messages.catalog import Bundle, FunctionEntry, Problem
-from services.registry.catalog import can_run
+from services.registry.functions.catalog import can_run
 from services.registry.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from libs.messages.audit import AuditList, AuditPage
 from libs.messages.executions import Execution, ExecutionGet, ExecutionList, Executions
 from libs.storage.port import Document, Store, Where
 from services.registry.audit import Audit
-from services.registry.history import EXECUTIONS, execution_of
+from services.registry.history.intake import EXECUTIONS, execution_of
 
 _MOST = 1000
 _PAGES = 20

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from libs import errors
 from libs.messages.catalog import FunctionEntry
-from services.registry import catalog
+from services.registry.functions import catalog
 from services.registry.homes.port import Change, Home, MovedError
 from services.registry.inference import manifests
 from services.registry.inference.inferring import Inference

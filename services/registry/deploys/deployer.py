@@ -12,17 +12,18 @@ from libs import errors
 from libs.messages import bundles
 from libs.messages.audit import FOLDER_ACTOR, Actor
 from libs.messages.catalog import Bundle, FunctionEntry, Problem
-from services.registry import catalog, documents, sealing, steering
 from services.registry.audit import Audit, of_function
-from services.registry.building import Building, build_fault
-from services.registry.facts import Facts, Happened
-from services.registry.functions import Functions, digests
+from services.registry.deploys.building import Building, build_fault
+from services.registry.deploys.facts import Facts, Happened
+from services.registry.deploys.rounds import Round
+from services.registry.functions import catalog, documents, steering
+from services.registry.functions.store import Functions, digests
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
-from services.registry.rounds import Round
+from services.registry.secrets import sealing
+from services.registry.secrets.vault import Vault
 from services.registry.source.folder import LoadedFunction, Snapshot
 from services.registry.source.port import Source
-from services.registry.vault import Vault
 
 _TRIES = 5
 _AT_ONCE = 256

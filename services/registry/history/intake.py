@@ -21,7 +21,7 @@ from libs.messages import codec, subjects
 from libs.messages.executions import Execution, ExecutionBatch
 from libs.messages.jobs import DeadLetter
 from libs.storage.port import Collection, Document, Index, Store
-from services.registry.figures import FigureKeeper
+from services.registry.history.figures import FigureKeeper
 from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 

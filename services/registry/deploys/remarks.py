@@ -6,8 +6,8 @@ from libs import errors
 from libs.clock import Clock
 from libs.messages.catalog import CatalogMeta, Policy, Problem
 from libs.messages.web import Assets
-from services.registry import catalog
-from services.registry.functions import Functions
+from services.registry.functions import catalog
+from services.registry.functions.store import Functions
 from services.registry.source.folder import Snapshot
 
 _TRIES = 5

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from libs.messages.catalog import Bundle, FunctionEntry, Problem, Resolution, VersionEntry
-from services.registry import catalog, documents, steering
-from services.registry.catalog import NOTHING_BUILT, Built
-from services.registry.dependencies import Asker, Dependencies, Subject, may_need
-from services.registry.functions import digests
+from services.registry.deploys.dependencies import Asker, Dependencies, Subject, may_need
+from services.registry.deploys.projection import Projection
+from services.registry.functions import catalog, documents, steering
+from services.registry.functions.catalog import NOTHING_BUILT, Built
+from services.registry.functions.store import digests
 from services.registry.inference.inferring import Inference
-from services.registry.projection import Projection
 from services.registry.source.folder import LoadedFunction, LoadedVersion
 
 _PENDING = Built(resolution=Resolution(state="pending"))

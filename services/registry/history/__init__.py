@@ -1,0 +1,1 @@
+"""What ran: taken from the stream, kept, counted, shown, forgotten."""

@@ -1,0 +1,1 @@
+"""Values that nobody may read back: sealed, kept, and handed to those functions alone that name them."""
