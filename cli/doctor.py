@@ -155,10 +155,10 @@ async def _functions(folder: Path) -> list[Finding]:
     if missing is not None:
         return [missing]
     from services.registry.homes.folder import FolderHome
-    from services.registry.source.folder import FolderSource
+    from services.registry.source.files import FileSource
 
     try:
-        snapshot = await FolderSource(FolderHome(folder)).load()
+        snapshot = await FileSource(FolderHome(folder)).load()
     except errors.FnbusError as error:
         return [Finding(id="project.functions_dir", verdict=Verdict.FAIL, text=str(error))]
     routes = sum(len(function.routes) for function in snapshot.functions)

@@ -35,7 +35,6 @@ from services.registry.history.intake import EXECUTIONS, History
 from services.registry.history.retention import Retention
 from services.registry.history.tail import Tail
 from services.registry.homes.folder import FolderHome
-from services.registry.homes.port import API, Home
 from services.registry.homes.stored import StoredHome
 from services.registry.metrics import Metrics
 from services.registry.migrations.runner import Migrations
@@ -44,7 +43,8 @@ from services.registry.rotation import Rotation
 from services.registry.secrets.sealing import Sealer
 from services.registry.secrets.vault import Vault
 from services.registry.settings import RegistrySettings, defaults, infers, pace
-from services.registry.source.folder import FolderSource, Options
+from services.registry.source.files import FileSource, Options
+from services.registry.source.home import API, Home
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ async def start(
     functions = Functions(store=store, clock=clock)
     audit = Audit(store=store, clock=clock)
     home = _home(chosen, store=store, sealer=sealer, clock=clock)
-    source = FolderSource(home, _options(chosen))
+    source = FileSource(home, _options(chosen))
 
     async def bring_out() -> None:
         """Project what a secret changes before its change is answered; what takes longer comes with the next round."""

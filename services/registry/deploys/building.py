@@ -14,7 +14,7 @@ from services.registry.functions import catalog, documents, steering
 from services.registry.functions.catalog import NOTHING_BUILT, Built
 from services.registry.functions.store import digests
 from services.registry.inference.inferring import Inference
-from services.registry.source.folder import LoadedFunction, LoadedVersion
+from services.registry.source.snapshot import LoadedFunction, LoadedVersion
 
 _PENDING = Built(resolution=Resolution(state="pending"))
 _TOLD_LINES = 6

@@ -22,8 +22,8 @@ from services.registry.metrics import Metrics
 from services.registry.parallel import in_parallel
 from services.registry.secrets import sealing
 from services.registry.secrets.vault import Vault
-from services.registry.source.folder import LoadedFunction, Snapshot
 from services.registry.source.port import Source
+from services.registry.source.snapshot import LoadedFunction, Snapshot
 
 _TRIES = 5
 _AT_ONCE = 256

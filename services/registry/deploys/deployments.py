@@ -32,8 +32,8 @@ from services.registry.functions.store import Functions
 from services.registry.metrics import Metrics
 from services.registry.secrets import sealing
 from services.registry.secrets.vault import Vault
-from services.registry.source.folder import Snapshot
 from services.registry.source.port import Source
+from services.registry.source.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from libs import errors
 from libs.messages.catalog import FunctionEntry
 from services.registry.functions import catalog
-from services.registry.homes.port import Change, Home, MovedError
 from services.registry.inference import manifests
 from services.registry.inference.inferring import Inference
-from services.registry.source.folder import Snapshot
 from services.registry.source.grown import outside
+from services.registry.source.home import Change, Home, MovedError
 from services.registry.source.listing import MAX_SMALL
+from services.registry.source.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from libs.messages.catalog import CatalogMeta, Policy, Problem
 from libs.messages.web import Assets
 from services.registry.functions import catalog
 from services.registry.functions.store import Functions
-from services.registry.source.folder import Snapshot
+from services.registry.source.snapshot import Snapshot
 
 _TRIES = 5
 

@@ -6,9 +6,10 @@ from libs.messages.functions import MAX_CODE_BYTES, FunctionDetail
 from libs.messages.trees import PACKS
 from services.registry.editing import environments, jsons, packs, places
 from services.registry.editing.places import Place
-from services.registry.homes.port import Home
 from services.registry.source import tree
-from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.files import FileSource
+from services.registry.source.home import Home
+from services.registry.source.snapshot import Snapshot
 
 _MAX_MANIFEST_BYTES = 64 * 1024
 
@@ -16,7 +17,7 @@ _MAX_MANIFEST_BYTES = 64 * 1024
 class Details:
     """Reads what a function's files say."""
 
-    def __init__(self, *, home: Home, source: FolderSource) -> None:
+    def __init__(self, *, home: Home, source: FileSource) -> None:
         """Read files from `home`, which `source` has listed."""
         self._home = home
         self._source = source

@@ -24,9 +24,10 @@ from services.registry.functions import documents
 from services.registry.functions.store import Functions
 from services.registry.homes import clashes
 from services.registry.homes.attempts import alone
-from services.registry.homes.port import Change, Home
 from services.registry.source import entries, tree
-from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.files import FileSource
+from services.registry.source.home import Change, Home
+from services.registry.source.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Editor:
         self,
         *,
         home: Home,
-        source: FolderSource,
+        source: FileSource,
         deployments: Deployments,
         functions: Functions,
         clock: Clock,

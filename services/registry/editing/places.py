@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from libs import errors, runtime_names
 from libs.messages.functions import FunctionRef, SourceFile
-from services.registry.homes.port import Change
 from services.registry.source import entries, listing, tree
 from services.registry.source.config import MAX_NAME, NAME
 from services.registry.source.discover import IGNORED
-from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
+from services.registry.source.home import Change
 from services.registry.source.listing import File
+from services.registry.source.snapshot import LoadedFunction, LoadedVersion, Snapshot
 
 _PATH = re.compile(r"[A-Za-z0-9_./ \-\[\]]{1,500}")
 _LABEL = re.compile(r"[a-zA-Z0-9_.-]{1,100}")

@@ -22,11 +22,12 @@ from services.registry.editing import jsons
 from services.registry.functions import catalog, documents
 from services.registry.homes import clashes
 from services.registry.homes.attempts import alone
-from services.registry.homes.port import Change, Home
 from services.registry.source import tree
-from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.files import FileSource
+from services.registry.source.home import Change, Home
 from services.registry.source.listing import blind_spot
 from services.registry.source.packs import is_of_pack
+from services.registry.source.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _DEPLOY_SECONDS = 20.0
 class Trees:
     """Lists and changes the tree of files."""
 
-    def __init__(self, *, home: Home, source: FolderSource, deployments: Deployments) -> None:
+    def __init__(self, *, home: Home, source: FileSource, deployments: Deployments) -> None:
         """Make it; `serve` begins.
 
         Args:

@@ -17,13 +17,13 @@ from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, R
 from libs.messages.web import Assets, Home
 from services.registry.functions import steering
 from services.registry.functions.documents import function_id
-from services.registry.homes.port import FOLDER
 from services.registry.inference.inferring import Inference
 from services.registry.secrets import sealing
 from services.registry.secrets.sealing import Sealer
 from services.registry.source import interfaces
 from services.registry.source.environment import EnvValue
-from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
+from services.registry.source.home import FOLDER
+from services.registry.source.snapshot import LoadedFunction, LoadedVersion, Snapshot
 
 UNBUILT = frozenset({"pending", "error"})
 """States of dependencies in which a version cannot run."""

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from services.registry.homes.port import Home, MovedError
+from services.registry.source.home import Home, MovedError
 
 _TRIES = 10
 

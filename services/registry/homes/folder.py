@@ -11,8 +11,8 @@ from pathlib import Path
 
 from libs import errors
 from services.registry.homes import atomic, packs
-from services.registry.homes.port import FOLDER, Change
 from services.registry.source import listing, watching
+from services.registry.source.home import FOLDER, Change
 from services.registry.source.listing import MAX_SMALL, Listing
 from services.registry.source.packs import is_of_pack
 

@@ -14,7 +14,7 @@ import msgpack
 
 from libs import errors
 from services.registry.homes import clashes
-from services.registry.homes.port import Change
+from services.registry.source.home import Change
 from services.registry.source.listing import ENV, File, Listing
 
 MAX_BYTES = 12 * 1024 * 1024

@@ -20,8 +20,8 @@ from libs.messages import contexts
 from libs.storage.port import Collection, Document, Store, Where
 from services.registry.homes import manifest
 from services.registry.homes.manifest import Kept, Tree
-from services.registry.homes.port import API, Change, MovedError
 from services.registry.secrets.sealing import Sealer
+from services.registry.source.home import API, Change, MovedError
 from services.registry.source.listing import MAX_SMALL, Listing
 
 log = logging.getLogger(__name__)

@@ -1,11 +1,11 @@
-"""The port of where functions come from; `folder.FolderSource` is one."""
+"""The port of where functions come from; `files.FileSource` is one."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from libs.messages.catalog import Bundle
-from services.registry.source.folder import Snapshot
 from services.registry.source.found import FoundVersion
+from services.registry.source.snapshot import Snapshot
 
 
 class Source(Protocol):

@@ -11,8 +11,8 @@ from libs.clock import ManualClock
 from libs.secrets import KeyRing
 from libs.storage.port import Store
 from services.registry.homes.folder import FolderHome
-from services.registry.homes.port import Home
 from services.registry.homes.stored import StoredHome
+from services.registry.source.home import Home
 
 RING = KeyRing.parse(KeyRing.generate())
 

@@ -9,7 +9,7 @@ import pytest
 
 from libs import errors
 from services.registry.homes.attempts import alone
-from services.registry.homes.port import Change, Home
+from services.registry.source.home import Change, Home
 
 ONE, TWO = b"def handler(event): return 1\n", b"def handler(event): return 2\n"
 HANDLER, CONFIG, ENV = "python/demo/handler.py", "python/demo/fn.config.json", "python/demo/fn.env.json"

@@ -17,9 +17,9 @@ from libs.secrets import KeyRing
 from libs.storage.memory import MemoryStore
 from libs.storage.port import Store, StoreUnavailableError
 from libs.storage.sqlite import SqliteStore
-from services.registry.homes.port import Change, MovedError
 from services.registry.homes.stored import FILES, StoredHome
-from services.registry.source.folder import FolderSource
+from services.registry.source.files import FileSource
+from services.registry.source.home import Change, MovedError
 
 _ROOT = Path(__file__).parents[3]
 _FILES = 40
@@ -185,7 +185,7 @@ async def test_what_is_not_needed_any_more_goes_after_a_while(store: Store, cloc
 
 async def test_what_has_not_changed_is_not_looked_through_again(store: Store, clock: ManualClock) -> None:
     home, other = opened(store, clock), opened(store, clock)
-    source = FolderSource(home)
+    source = FileSource(home)
     await home.refresh()
     await home.write(Change(put={"get.hello.py": b"def handler(event): ...\n"}))
     first = await source.load()

@@ -7,7 +7,7 @@ import pytest
 
 from cli import preflight, templates
 from services.registry.homes.folder import FolderHome
-from services.registry.source.folder import FolderSource
+from services.registry.source.files import FileSource
 from tests.unit.cli.serving import run
 
 
@@ -16,7 +16,7 @@ async def test_init_writes_a_function_of_that_name_and_route(
     runtime: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run(monkeypatch, "init", "acme/hello", "-t", runtime, "--path", str(tmp_path / "made")) == 0
-    snapshot = await FolderSource(FolderHome(tmp_path / "made")).load()
+    snapshot = await FileSource(FolderHome(tmp_path / "made")).load()
     (function,) = snapshot.functions
     assert (function.name, function.runtime) == ("acme/hello", runtime)
     assert {route.pattern for route in function.routes} == {"/acme/hello", "/acme/hello/*"}

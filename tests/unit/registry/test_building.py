@@ -26,7 +26,7 @@ from services.registry.functions.store import Functions
 from services.registry.homes.folder import FolderHome
 from services.registry.metrics import Metrics
 from services.registry.secrets.sealing import Sealer
-from services.registry.source.folder import FolderSource, Options
+from services.registry.source.files import FileSource, Options
 from tests.unit.registry.test_deployments import NOON, RING, Stand
 
 NEEDY = "#@requirements leftpad==1\n"
@@ -231,7 +231,7 @@ async def test_import_that_nobody_knows_is_a_failure_where_that_is_wanted(
     stand: BuildingStand, tmp_path: Path, strict: bool, state: str
 ) -> None:
     (tmp_path / "a.py").write_text("import nobody_knows")
-    (function,) = (await FolderSource(FolderHome(tmp_path), Options(infers=frozenset({"python"}))).load()).functions
+    (function,) = (await FileSource(FolderHome(tmp_path), Options(infers=frozenset({"python"}))).load()).functions
     projection = Projection(
         bus=MemoryBus(stand.broker), bundles=Functions(store=stand.store, clock=ManualClock(NOON)).bundle, metrics=Metrics()
     )

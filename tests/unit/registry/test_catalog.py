@@ -10,8 +10,8 @@ from libs.messages.catalog import CatalogMeta, FunctionEntry, Policy, Problem, R
 from libs.secrets import KeyRing
 from services.registry.functions import catalog
 from services.registry.source.environment import EnvValue
-from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion
+from services.registry.source.snapshot import LoadedFunction, LoadedVersion, Snapshot
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RING = KeyRing.parse(KeyRing.generate())

@@ -27,8 +27,8 @@ from services.registry.metrics import Metrics
 from services.registry.secrets.sealing import Sealer
 from services.registry.secrets.vault import Vault
 from services.registry.source.environment import EnvValue
-from services.registry.source.folder import LoadedFunction, LoadedVersion, Snapshot
 from services.registry.source.found import FoundVersion
+from services.registry.source.snapshot import LoadedFunction, LoadedVersion, Snapshot
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DEFAULTS = Policy(timeout_ms=9000)

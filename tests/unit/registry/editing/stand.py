@@ -32,10 +32,10 @@ from services.registry.editing.trees import Trees
 from services.registry.functions.catalog import Sealer
 from services.registry.functions.store import Functions
 from services.registry.homes.folder import FolderHome
-from services.registry.homes.port import Change, Home
 from services.registry.homes.stored import StoredHome
 from services.registry.metrics import Metrics
-from services.registry.source.folder import FolderSource
+from services.registry.source.files import FileSource
+from services.registry.source.home import Change, Home
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RING = KeyRing.parse(KeyRing.generate())
@@ -122,7 +122,7 @@ async def running(
     functions, audit = Functions(store=store, clock=clock), Audit(store=store, clock=clock)
     bus = MemoryBus(broker or MemoryBroker())
     facts = Facts(bus=bus, clock=clock)
-    source = FolderSource(home)
+    source = FileSource(home)
     deployments = Deployments(
         functions=functions,
         projection=Projection(bus=bus, bundles=functions.bundle, metrics=metrics),

@@ -9,7 +9,8 @@ from libs import errors
 from libs.messages import bundles
 from libs.testing.wait import eventually
 from services.registry.homes.folder import FolderHome
-from services.registry.source.folder import RACY_NS, FolderSource, LoadedFunction, Options, Snapshot
+from services.registry.source.files import RACY_NS, FileSource, Options
+from services.registry.source.snapshot import LoadedFunction, Snapshot
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -29,16 +30,16 @@ def function(snapshot: Snapshot, name: str) -> LoadedFunction:
 
 async def test_load_is_equal_for_an_unchanged_folder(tmp_path: Path) -> None:
     write(tmp_path, {"get.hello.py": "x = 1", "python/f/handler.py": "y", "python/f/fn.env.json": '{"A": 1}'})
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     first = await source.load()
     assert [each.name for each in first.functions] == ["f", "get.hello.py"]
     assert await source.load() == first
-    assert await FolderSource(FolderHome(tmp_path)).load() == first
+    assert await FileSource(FolderHome(tmp_path)).load() == first
 
 
 async def test_load_changes_only_the_digest_of_what_was_saved(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": "1", "b.py": "1"})
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     before = await source.load()
     write(tmp_path, {"a.py": "2"})
     after = await source.load()
@@ -49,18 +50,18 @@ async def test_load_changes_only_the_digest_of_what_was_saved(tmp_path: Path) ->
 async def test_load_changes_every_function_that_shares_a_file_with_the_one_that_was_saved(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": "1", "b.py": "1", "_lib.py": "1"})
     await at_rest(tmp_path / "_lib.py")
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     before = await source.load()
     write(tmp_path, {"_lib.py": "22"})
     await at_rest(tmp_path / "_lib.py")
     after = await source.load()
     for name in ("a.py", "b.py"):
         assert function(after, name).versions[0].bundle != function(before, name).versions[0].bundle
-    assert after == await FolderSource(FolderHome(tmp_path)).load()
+    assert after == await FileSource(FolderHome(tmp_path)).load()
 
 
 async def test_load_sees_every_one_of_many_quick_saves_of_one_size(tmp_path: Path) -> None:
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     digests: set[str] = set()
     for at in range(10):
         write(tmp_path, {"a.py": str(at)})
@@ -74,7 +75,7 @@ async def test_bundle_has_the_digest_that_the_load_told(tmp_path: Path) -> None:
         {"a/x.py": "x", "a/_lib.py": "lib", "node/f/handler.js": "h", "node/f/v2/handler.js": "h2", "node/f/run.sh": "#!"},
     )
     (tmp_path / "node/f/run.sh").chmod(0o755)
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     snapshot = await source.load()
     for each in snapshot.functions:
         for version in each.versions:
@@ -87,7 +88,7 @@ async def test_bundle_has_the_digest_that_the_load_told(tmp_path: Path) -> None:
 
 async def test_bundle_raises_when_a_file_has_gone_since_the_load(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": "x"})
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     found = (await source.load()).functions[0].versions[0].found
     (tmp_path / "a.py").unlink()
     with pytest.raises(errors.TemporaryError, match=r"a\.py"):
@@ -102,7 +103,7 @@ async def test_env_is_that_of_the_functions_folder(tmp_path: Path) -> None:
         "python/f/v3/handler.py": "x",
         "python/f/v3/fn.env.json": '{"B": true}',
     })  # fmt: skip
-    snapshot = await FolderSource(FolderHome(tmp_path)).load()
+    snapshot = await FileSource(FolderHome(tmp_path)).load()
     env = {
         version.found.label: {key: value.text for key, value in version.env.items()}
         for version in function(snapshot, "f").versions
@@ -113,7 +114,7 @@ async def test_env_is_that_of_the_functions_folder(tmp_path: Path) -> None:
 
 async def test_config_that_is_mended_takes_effect(tmp_path: Path) -> None:
     write(tmp_path, {"f/handler.py": "x", "f/fn.config.json": "{"})
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     assert "is not JSON" in (await source.load()).problems[0].message
     write(tmp_path, {"f/fn.config.json": '{"timeout_ms": 5}'})
     snapshot = await source.load()
@@ -123,14 +124,14 @@ async def test_config_that_is_mended_takes_effect(tmp_path: Path) -> None:
 
 async def test_config_that_is_too_large_is_named_and_the_function_lives(tmp_path: Path) -> None:
     write(tmp_path, {"f/handler.py": "x", "f/fn.config.json": " " * (1024 * 1024 + 1)})
-    snapshot = await FolderSource(FolderHome(tmp_path)).load()
+    snapshot = await FileSource(FolderHome(tmp_path)).load()
     assert [each.name for each in snapshot.functions] == ["f/handler.py"]
     assert "larger than" in snapshot.problems[0].message
 
 
 async def test_load_raises_when_the_folder_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.UnavailableError):
-        await FolderSource(FolderHome(tmp_path / "nowhere")).load()
+        await FileSource(FolderHome(tmp_path / "nowhere")).load()
 
 
 async def test_static_files_are_loaded_and_read_anew_when_they_change(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ async def test_static_files_are_loaded_and_read_anew_when_they_change(tmp_path: 
     (tmp_path / "fn.config.json").write_text('{"assets": {"directory": "public"}}')
     (tmp_path / "public/a.txt").write_text("one")
     (tmp_path / "public/big.txt").write_text("x" * 11)
-    source = FolderSource(FolderHome(tmp_path), Options(max_asset_bytes=10))
+    source = FileSource(FolderHome(tmp_path), Options(max_asset_bytes=10))
     assets = (await source.load()).assets
     assert assets is not None
     small, big = assets.files

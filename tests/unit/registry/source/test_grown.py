@@ -14,7 +14,8 @@ from services.registry.functions import catalog
 from services.registry.functions.catalog import Built
 from services.registry.homes.folder import FolderHome
 from services.registry.inference.inferring import Inference
-from services.registry.source.folder import FolderSource, LoadedVersion, Options, Snapshot
+from services.registry.source.files import FileSource, Options
+from services.registry.source.snapshot import LoadedVersion, Snapshot
 from tests.unit.registry.test_deployments import RING
 
 OPTIONS = Options(infers=frozenset({"python", "node"}))
@@ -30,7 +31,7 @@ def version(snapshot: Snapshot, name: str) -> LoadedVersion:
     return next(each for each in snapshot.functions if each.name == name).versions[0]
 
 
-async def bundled(source: FolderSource, name: str) -> dict[str, str]:
+async def bundled(source: FileSource, name: str) -> dict[str, str]:
     """Return the files of a function's bundle, which has the digest that the load told."""
     found = version(await source.load(), name)
     bundle = await source.bundle(found.found)
@@ -51,7 +52,7 @@ def entries(snapshot: Snapshot, state: str = "ok") -> Mapping[str, FunctionEntry
 
 async def test_bundle_has_the_manifest_that_imports_tell(tmp_path: Path) -> None:
     write(tmp_path, {"python/f/handler.py": "import yaml", "api/get.x.js": "import 'ms'", "plain.py": "import os"})
-    source = FolderSource(FolderHome(tmp_path), OPTIONS)
+    source = FileSource(FolderHome(tmp_path), OPTIONS)
     assert "PyYAML" in (await bundled(source, "f"))["requirements.txt"]
     assert json.loads((await bundled(source, "api/get.x.js"))["api/package.json"])["dependencies"] == {"ms": "*"}
     assert await bundled(source, "plain.py") == {"plain.py": "import os"}
@@ -64,14 +65,14 @@ def written(root: Path) -> dict[str, int]:
 
 async def test_imports_are_not_asked_unless_that_is_wanted(tmp_path: Path) -> None:
     write(tmp_path, {"python/f/handler.py": "import yaml"})
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     assert await bundled(source, "f") == {"handler.py": "import yaml"}
     assert version(await source.load(), "f").inference is None
 
 
 async def test_manifest_is_written_once_it_is_installed_and_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path, {"python/f/handler.py": "import yaml", "api/get.x.py": "import yaml", "api/get.y.py": "import requests"})
-    source, manifests = FolderSource(FolderHome(tmp_path), OPTIONS), Manifests(FolderHome(tmp_path))
+    source, manifests = FileSource(FolderHome(tmp_path), OPTIONS), Manifests(FolderHome(tmp_path))
     before = await source.load()
     await manifests.keep(before, entries(before, "error"))
     assert not written(tmp_path)
@@ -90,7 +91,7 @@ async def test_manifest_is_written_once_it_is_installed_and_changes_nothing(tmp_
 
 async def test_manifest_that_its_author_wrote_meanwhile_stays(tmp_path: Path) -> None:
     write(tmp_path, {"python/f/handler.py": "import yaml"})
-    source = FolderSource(FolderHome(tmp_path), OPTIONS)
+    source = FileSource(FolderHome(tmp_path), OPTIONS)
     before = await source.load()
     write(tmp_path, {"python/f/requirements.txt": "PyYAML==6.0.1\n"})
     await Manifests(FolderHome(tmp_path)).keep(before, entries(before))
@@ -100,7 +101,7 @@ async def test_manifest_that_its_author_wrote_meanwhile_stays(tmp_path: Path) ->
 
 async def test_manifest_that_cannot_be_written_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, {"python/f/handler.py": "import yaml"})
-    before = await FolderSource(FolderHome(tmp_path), OPTIONS).load()
+    before = await FileSource(FolderHome(tmp_path), OPTIONS).load()
     (tmp_path / "python/f/requirements.txt").symlink_to("elsewhere.txt")
     manifests = Manifests(FolderHome(tmp_path))
     await manifests.keep(before, entries(before))
@@ -110,7 +111,7 @@ async def test_manifest_that_cannot_be_written_is_told_once(tmp_path: Path, capl
 
 async def test_entry_tells_what_imports_told_and_stays_the_same(tmp_path: Path) -> None:
     write(tmp_path, {"python/f/handler.py": "import yaml"})
-    snapshot = await FolderSource(FolderHome(tmp_path), OPTIONS).load()
+    snapshot = await FileSource(FolderHome(tmp_path), OPTIONS).load()
     (entry,) = entries(snapshot).values()
     resolution = entry.versions[0].resolution
     assert (resolution.mode, resolution.imports, resolution.generated) == ("inferred", ("yaml",), True)

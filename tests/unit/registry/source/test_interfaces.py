@@ -9,7 +9,7 @@ from libs.messages.catalog import Interface
 from services.registry.homes.folder import FolderHome
 from services.registry.source import interfaces
 from services.registry.source.config import Config, parse_config
-from services.registry.source.folder import FolderSource
+from services.registry.source.files import FileSource
 
 
 def parsed(invoke: object) -> Config:
@@ -119,7 +119,7 @@ async def test_load_brings_the_hints_of_the_entry_file_and_of_no_other(tmp_path:
     (tmp_path / "python" / "f").mkdir(parents=True)
     (tmp_path / "python" / "f" / "handler.py").write_text("# @summary mine\n")
     (tmp_path / "python" / "f" / "lib.py").write_text("# @summary another's\n# @body 1\n")
-    (function,) = (await FolderSource(FolderHome(tmp_path)).load()).functions
+    (function,) = (await FileSource(FolderHome(tmp_path)).load()).functions
     assert function.versions[0].hints == Interface(summary="mine")
 
 

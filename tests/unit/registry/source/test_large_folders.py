@@ -7,7 +7,8 @@ import pytest
 
 from services.registry.homes.folder import FolderHome
 from services.registry.source import listing
-from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.files import FileSource
+from services.registry.source.snapshot import Snapshot
 
 HANDLER = "def handler(event):\n    return 1\n"
 HUGE = 100 * 1024 * 1024
@@ -41,7 +42,7 @@ def said(snapshot: Snapshot) -> list[str]:
 async def test_function_of_ten_thousand_files_is_named_and_the_others_live(tmp_path: Path) -> None:
     write(tmp_path, "get.a.py", "python/big/handler.py", "python/small/handler.py")
     write_many(tmp_path / "python" / "big")
-    snapshot = await FolderSource(FolderHome(tmp_path)).load()
+    snapshot = await FileSource(FolderHome(tmp_path)).load()
     assert names(snapshot) == ["get.a.py", "small"]
     assert said(snapshot) == ["python/big/handler.py: its bundle has 10001 files, more than 2000"]
     assert snapshot.broken == {("python", "big")}
@@ -50,7 +51,7 @@ async def test_function_of_ten_thousand_files_is_named_and_the_others_live(tmp_p
 async def test_function_with_a_file_of_100_mb_is_named_and_the_others_live(tmp_path: Path) -> None:
     write(tmp_path, "python/big/handler.py", "python/small/handler.py")
     write_huge(tmp_path / "python" / "big" / "model.bin")
-    snapshot = await FolderSource(FolderHome(tmp_path)).load()
+    snapshot = await FileSource(FolderHome(tmp_path)).load()
     assert names(snapshot) == ["small"]
     assert said(snapshot) == [f"python/big/handler.py: its bundle has {HUGE + len(HANDLER)} bytes, more than 33554432"]
 
@@ -62,7 +63,7 @@ async def test_routes_live_beside_data_that_is_too_much_and_still_find_their_mod
         write_huge(tmp_path / "video.mp4")
     else:
         write_many(tmp_path)
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     snapshot = await source.load()
     assert names(snapshot) == ["get.a.py", "get.b.py"]
     [problem] = said(snapshot)
@@ -73,7 +74,7 @@ async def test_routes_live_beside_data_that_is_too_much_and_still_find_their_mod
 
 async def test_two_names_that_mean_one_route_are_a_conflict_that_is_named(tmp_path: Path) -> None:
     write(tmp_path, "get.Hello.py", "get.hello.py", "get.café.py", "get.cafè.py")
-    snapshot = await FolderSource(FolderHome(tmp_path)).load()
+    snapshot = await FileSource(FolderHome(tmp_path)).load()
     assert snapshot.conflicts == ("/caf-", "/hello")
     assert len(snapshot.problems) == 2
 

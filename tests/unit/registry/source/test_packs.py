@@ -9,7 +9,7 @@ import pytest
 from libs.messages import bundles
 from services.registry.homes.folder import FolderHome
 from services.registry.source import packs
-from services.registry.source.folder import FolderSource
+from services.registry.source.files import FileSource
 
 PACKS = ".fastfn/packs"
 
@@ -24,7 +24,7 @@ def sharing(*names: str) -> str:
     return json.dumps({"shared_deps": names})
 
 
-async def bundled(source: FolderSource, name: str) -> dict[str, str]:
+async def bundled(source: FileSource, name: str) -> dict[str, str]:
     """Return the files of a function's bundle, which has the digest that the load told."""
     version = next(each for each in (await source.load()).functions if each.name == name).versions[0]
     bundle = await source.bundle(version.found)
@@ -70,7 +70,7 @@ async def test_bundle_of_a_python_function_names_what_its_packs_name_in_their_or
             "python/h/handler.py": "",
         },
     )
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     assert await bundled(source, "f") == {"handler.py": "", "requirements.txt": "own==1\ntwo==2\none==1\n"}
     assert await bundled(source, "g") == {"handler.py": "", "requirements.txt": "one==1\n"}
     assert await bundled(source, "h") == {"handler.py": ""}
@@ -88,7 +88,7 @@ async def test_bundle_of_a_node_function_has_one_package_and_no_lock_that_does_n
             "node/f/fn.config.json": sharing("one"),
         },
     )
-    found = await bundled(FolderSource(FolderHome(tmp_path)), "f")
+    found = await bundled(FileSource(FolderHome(tmp_path)), "f")
     assert sorted(found) == ["handler.js", "package.json"]
     assert json.loads(found["package.json"]) == {"dependencies": {"a": "1", "b": "1"}}
 
@@ -98,7 +98,7 @@ async def test_pack_that_comes_changes_or_goes_changes_those_that_share_it(tmp_p
         tmp_path,
         {"python/f/handler.py": "", "python/f/fn.config.json": sharing("one"), "python/g/handler.py": "g"},
     )
-    source = FolderSource(FolderHome(tmp_path))
+    source = FileSource(FolderHome(tmp_path))
     first = await source.load()
     plain = await bundled(source, "f")
     for text in ("one==1\n", "one==2\n"):
@@ -123,11 +123,11 @@ async def test_packs_beside_a_folder_of_one_language_are_found_and_its_own_come_
             "python/f/fn.config.json": '{"runtime": "python", "shared_deps": ["one", "two"]}',
         },
     )
-    found = await bundled(FolderSource(FolderHome(root)), "f")
+    found = await bundled(FileSource(FolderHome(root)), "f")
     assert found["requirements.txt"] == "outer==1\ninner==2\n"
     other = tmp_path / "other"
     root.rename(other)
-    assert (await bundled(FolderSource(FolderHome(other)), "f"))["requirements.txt"] == "inner==2\n"
+    assert (await bundled(FileSource(FolderHome(other)), "f"))["requirements.txt"] == "inner==2\n"
 
 
 async def test_packs_are_of_no_function_even_when_that_is_the_whole_folder(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_packs_are_of_no_function_even_when_that_is_the_whole_folder(tmp_p
             "fn.config.json": '{"name": "whole", "runtime": "python"}',
         },
     )
-    assert await bundled(FolderSource(FolderHome(tmp_path)), "whole") == {"handler.py": ""}
+    assert await bundled(FileSource(FolderHome(tmp_path)), "whole") == {"handler.py": ""}
 
 
 async def test_pack_that_leads_out_of_the_folder_or_is_a_link_to_a_file_is_none(tmp_path: Path) -> None:
@@ -158,6 +158,6 @@ async def test_pack_that_leads_out_of_the_folder_or_is_a_link_to_a_file_is_none(
     (root / PACKS / "node/two").mkdir(parents=True)
     (root / PACKS / "node/two/package.json").symlink_to(root / "node/g/fn.env.json")
     (root / PACKS / "python").symlink_to(tmp_path / "outside")
-    source = FolderSource(FolderHome(root))
+    source = FileSource(FolderHome(root))
     assert await bundled(source, "f") == {"handler.py": ""}
     assert await bundled(source, "g") == {"handler.js": ""}

@@ -12,7 +12,8 @@ import pytest
 from libs.testing.wait import eventually
 from services.registry.homes.folder import FolderHome
 from services.registry.source import watching
-from services.registry.source.folder import FolderSource, Snapshot
+from services.registry.source.files import FileSource
+from services.registry.source.snapshot import Snapshot
 from services.registry.source.watching import Stamp
 
 
@@ -35,7 +36,7 @@ class Followed:
 async def following(root: Path) -> AsyncGenerator[Followed]:
     """Load the folder whenever it changes, as the registry does."""
     followed = Followed()
-    source = FolderSource(FolderHome(root))
+    source = FileSource(FolderHome(root))
 
     async def follow() -> None:
         changes = cast("AsyncGenerator[frozenset[str]]", source.watch())
@@ -202,7 +203,7 @@ async def test_half_written_file_ends_up_whole(root: Path) -> None:
             file.write("def handler(event):\n")
             file.flush()
             file.write("    return 1\n")
-        whole = (await FolderSource(FolderHome(root)).load()).functions[0].versions[0].bundle
+        whole = (await FileSource(FolderHome(root)).load()).functions[0].versions[0].bundle
         await eventually(lambda: followed.digest() == whole)
 
 

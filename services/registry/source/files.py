@@ -1,7 +1,7 @@
 """A tree of functions' files: reads it into a snapshot, hands out bundles, and says when it has changed.
 
 The meaning of what lies there is decided by `discover`; this is the shell around it that does the reading, wherever the files
-are (`homes`). A file is read again only when its size, times or inode have changed, so that one saved file among thousands
+are (`home`). A file is read again only when its size, times or inode have changed, so that one saved file among thousands
 costs little.
 """
 
@@ -9,79 +9,30 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from libs import errors
 from libs.messages import bundles, catalog
-from libs.messages.web import AssetFile, Home
-from services.registry.homes import port as homes
-from services.registry.homes.port import FOLDER
-from services.registry.inference.inferring import Inference
+from libs.messages.web import AssetFile
 from services.registry.source import config, environment, interfaces, tree
 from services.registry.source import grown as growth
 from services.registry.source.config import Config, Manifest
 from services.registry.source.discover import Options, discover
 from services.registry.source.environment import EnvFile, EnvValue
 from services.registry.source.found import Discovery, FoundAssets, FoundFunction, FoundVersion, LoadedAssets
+from services.registry.source.home import Home
 from services.registry.source.listing import File, Listing
+from services.registry.source.snapshot import LoadedFunction, LoadedVersion, Snapshot
 
 RACY_NS = 100_000_000
 """Nanoseconds: a file changed this shortly before it was read may change again without its times showing it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedVersion:
-    """A version whose files have been read."""
-
-    found: FoundVersion
-    bundle: str
-    """`bundle_digest` of its files: the key in the bundle store."""
-    env: Mapping[str, EnvValue] = field(default_factory=dict[str, EnvValue])
-    hints: catalog.Interface = field(default_factory=catalog.Interface)
-    """What its entry file tells of itself."""
-    settings: str = ""
-    """sha-256 (hex) of its own config and of which values are in its environment; empty when it has neither."""
-    inference: Inference | None = None
-    """What its imports need, where they were asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedFunction:
-    """A function whose versions have been read."""
-
-    runtime: str
-    name: str
-    file_route: bool
-    versions: tuple[LoadedVersion, ...]
-    routes: tuple[catalog.RouteEntry, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A functions folder at one moment. Two snapshots of an unchanged folder are equal."""
-
-    namespace: str
-    functions: tuple[LoadedFunction, ...]
-    """Sorted by name, then runtime."""
-    conflicts: tuple[str, ...]
-    problems: tuple[catalog.Problem, ...]
-    broken: frozenset[tuple[str, str]] = frozenset()
-    """Functions (runtime, name) that are there but cannot be had in full: what is known of them stays."""
-    homes: tuple[Home, ...] = ()
-    assets: LoadedAssets | None = None
-    unread: tuple[str, ...] = ()
-    """Files and folders, relative, that could not be looked at: functions there are not known to be gone. Empty: the root."""
-    origin: str = FOLDER
-    """`FunctionEntry.source` of what lies there."""
-    untouched: bool = False
-    """Whether nobody has ever written anything there: that there is nothing says nothing."""
-
-
-class FolderSource:
+class FileSource:
     """A tree of functions' files."""
 
-    def __init__(self, home: homes.Home, options: Options | None = None) -> None:
+    def __init__(self, home: Home, options: Options | None = None) -> None:
         """Remember where the files are; nothing is read yet."""
         self._home = home
         self._options = options or Options()
@@ -420,4 +371,4 @@ def _unreadable(path: str, error: OSError) -> catalog.Problem:
     return catalog.Problem(path=path, message=f"cannot be read: {error.strerror or error}")
 
 
-__all__ = ["EnvValue", "FolderSource", "LoadedFunction", "LoadedVersion", "Options", "Snapshot"]
+__all__ = ["EnvValue", "FileSource", "LoadedFunction", "LoadedVersion", "Options", "Snapshot"]

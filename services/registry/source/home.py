@@ -1,4 +1,4 @@
-"""The port of a tree of files that functions are made from; `folder.FolderHome` and `stored.StoredHome` are its adapters.
+"""The port of a tree of files that functions are made from; `homes` has its adapters.
 
 Paths are relative to the tree's root, `/` between the parts; whoever asks has made sure that they do not lead out of it.
 """
