@@ -22,6 +22,8 @@ class ReplyKind(StrEnum):
     """The guest has begun to answer; status and head are its own, `body` is the first piece, and `StreamPiece`s follow."""
     BUSY = "busy"
     """The executor had no room and ran nothing; another may be asked."""
+    WHOLE = "whole"
+    """The handler takes the request's body as a whole, and has not been run; the call may be sent again with it."""
     FAILURE = "failure"
     """There is no answer from the guest; `code` says why."""
 
@@ -83,6 +85,8 @@ class Invocation:
     """Whether the caller takes a streamed answer; otherwise the executor collects it and answers whole."""
     admit_us: int = 0
     """Microseconds for which it waited at the gateway for a slot of its function: for the record, and no part of the budget."""
+    body_from: str = ""
+    """Where the body's pieces are asked for (`BodyCredit`), when it comes by and by; there is no other body then."""
 
 
 @record()
@@ -138,6 +142,29 @@ class StreamCredit:
     """Where the pieces go, which tells the call from all others."""
     pieces: int
     """How many more may come."""
+
+
+@record()
+class BodyCredit:
+    """A handler reads the body of its request by and by, and has room for more; sent to where the invocation says."""
+
+    executor: str
+    """Who runs the call; the pieces go there."""
+    pieces: int
+    """How many more may come."""
+
+
+@record()
+class BodyPiece:
+    """A piece of a request's body, sent to the executor that has asked for it."""
+
+    reply: str
+    """Where the call's reply goes, which tells it from all others."""
+    number: int
+    """1 for the first one, then rising by 1: a gap means that a piece was lost."""
+    data: bytes = b""
+    end: bool = False
+    """The last piece; one that is empty needs no credit."""
 
 
 @record()

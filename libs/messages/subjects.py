@@ -95,6 +95,11 @@ def stream_credit(executor: str) -> str:
     return f"ctl.stream.{token(executor)}"
 
 
+def body_pieces(executor: str) -> str:
+    """Return the subject on which an executor gets the bodies that its handlers read by and by."""
+    return f"body.{token(executor)}"
+
+
 def log(*, namespace: str, function: str) -> str:
     """Return the subject of a function's live log lines."""
     return f"log.{token(namespace)}.{token(function)}"

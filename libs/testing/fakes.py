@@ -36,6 +36,10 @@ class FakeExecutor:
         self.traceparents: list[str] = []
         self.canceled: list[str] = []
         self.reply_to: list[str] = []
+        self.reads = False
+        """Whether its handlers read bodies by and by; otherwise it has such calls sent again with the whole body."""
+        self.declined = 0
+        """How many it has had sent again."""
         self._bus = bus
         self._runtimes = runtimes
         self._subscriptions: list[port.Subscription] = []
@@ -67,6 +71,10 @@ class FakeExecutor:
 
     def _on_call(self, message: port.Message) -> None:
         invocation = codec.decode(calls.Invocation, message.data)
+        if invocation.body_from and not self.reads:
+            self.declined += 1
+            self._bus.post(message.reply, codec.encode(calls.Reply(kind=calls.ReplyKind.WHOLE, executor="fake")))
+            return
         self.invocations.append(invocation)
         self.traceparents.append(message.traceparent)
         self.reply_to.append(message.reply)

@@ -22,9 +22,11 @@ import pytest
 from libs.messages import heads
 
 READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+BODY = 12
 COMPUTED, BACKGROUND = 0x01, 0x02
+PIECEWISE, LAST = 0x10, 0x20
 WINDOW = 8
-"""Chunks of an answer that come without credit."""
+"""Chunks of an answer that come without credit, and pieces of a body that may be asked for."""
 
 _FRAME = struct.Struct(">IBBHIIII")
 _PATIENCE = 60.0
@@ -141,10 +143,18 @@ class Guest:
         return self._err.read_text()
 
     def send(
-        self, kind: int, *, head: bytes = b"", body: bytes = b"", call: int = 0, status: int = 0, pieces_of: int = 0
+        self,
+        kind: int,
+        *,
+        head: bytes = b"",
+        body: bytes = b"",
+        call: int = 0,
+        status: int = 0,
+        flags: int = 0,
+        pieces_of: int = 0,
     ) -> None:
         """Send a frame, at once or in pieces of `pieces_of` bytes."""
-        data = _FRAME.pack(20 + len(head) + len(body), kind, 0, status, call, len(head), 0, 0) + head + body
+        data = _FRAME.pack(20 + len(head) + len(body), kind, flags, status, call, len(head), 0, 0) + head + body
         for start in range(0, len(data), pieces_of or len(data)):
             self._socket.sendall(data[start : start + (pieces_of or len(data))])
 
@@ -218,6 +228,28 @@ class Guest:
         self._calls += 1
         self.send(CALL, head=request_head(**head), body=body, call=self._calls, pieces_of=pieces_of)
         return self.next_frame()
+
+    def begin(self, **head: Any) -> None:
+        """Run the handler once, with a body that comes by and by."""
+        self._calls += 1
+        head = {"method": "POST", **head}
+        self.send(CALL, head=request_head(**head), call=self._calls, flags=PIECEWISE)
+
+    def wanted(self) -> int:
+        """Return how many pieces of the body the guest asks for now."""
+        frame = self.next_frame()
+        assert frame.type == CREDIT, f"frame of type {frame.type}: {frame.head!r} {frame.body[:200]!r}"
+        return frame.status
+
+    def give(self, data: bytes, *, last: bool = False) -> None:
+        """Send a piece of the body."""
+        self.send(BODY, body=data, call=self._calls, flags=LAST if last else 0)
+
+    def beside_credit(self) -> Answer:
+        """Return the next frame that does not ask for more of the body."""
+        while (frame := self.next_frame()).type == CREDIT:
+            pass
+        return frame
 
     def next_frame(self) -> Answer:
         """Return the next frame of the call that was sent last."""

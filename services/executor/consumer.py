@@ -9,16 +9,28 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from libs import errors
 from libs.bus.port import Bus, Message, Subscription
 from libs.messages import codec, subjects
-from libs.messages.calls import CancelInvocation, FailureCode, Invocation, Reply, ReplyKind, StreamCredit, StreamPiece
+from libs.messages.calls import (
+    BodyCredit,
+    BodyPiece,
+    CancelInvocation,
+    FailureCode,
+    Invocation,
+    Reply,
+    ReplyKind,
+    StreamCredit,
+    StreamPiece,
+)
 from libs.messages.codec import MalformedMessageError
 from libs.messages.executions import ExecutionKind
 from services.executor.bodies import Bodies
 from services.executor.catalogue import VersionKey
 from services.executor.dispatch import Dispatch
+from services.executor.intake import Intake
 from services.executor.runs import Run
 
 log = logging.getLogger(__name__)
@@ -47,6 +59,7 @@ class CallConsumer:
         self._controls = [
             await self._bus.subscribe(subjects.CANCEL_INVOCATION, self._on_cancel),
             await self._bus.subscribe(subjects.stream_credit(self._executor), self._on_credit),
+            await self._bus.subscribe(subjects.body_pieces(self._executor), self._on_body, queue=subjects.EXECUTORS),
         ]
         for runtime in runtimes:
             subject = subjects.invoke_all(runtime)
@@ -92,6 +105,8 @@ class CallConsumer:
         )
         if call.admit_us:
             run.admit_us = call.admit_us
+        if call.body_from:
+            run.intake = Intake(partial(self._ask, call.body_from))
         if call.body_ref:
             self._tasks.create_task(self._with_body(run, call.body_ref, reply_to), name=f"body {call.id}")
         else:
@@ -129,6 +144,19 @@ class CallConsumer:
             log.warning("a credit cannot be parsed: %s", error, extra={"action": "credit_malformed"})
         else:
             self._dispatch.credit(credit.reply, min(credit.pieces, _MOST_CREDIT))
+
+    def _ask(self, body_from: str, pieces: int) -> None:
+        """Have more of a body sent."""
+        self._send(body_from, codec.encode(BodyCredit(executor=self._executor, pieces=pieces)))
+
+    def _on_body(self, message: Message) -> None:
+        try:
+            piece = codec.decode(BodyPiece, message.data)
+        except MalformedMessageError as error:
+            self.malformed += 1
+            log.warning("a piece of a body cannot be parsed: %s", error, extra={"action": "body_malformed"})
+        else:
+            self._dispatch.body(piece)
 
     def _answer(self, reply_to: str, reply: Reply) -> None:
         if not reply_to:

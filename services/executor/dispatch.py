@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from libs.messages.calls import FailureCode, ReplyKind
+from libs.messages.calls import BodyPiece, FailureCode, ReplyKind
 from libs.messages.executions import ExecutionKind, ExecutionRow
 from libs.telemetry.tracing import Tracing
 from services.executor import results, runs, telling
@@ -84,7 +84,7 @@ class Dispatch:
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.counts = dict.fromkeys(("answer", "stream", "busy", "failure", "cold"), 0)
+        self.counts = dict.fromkeys(("answer", "stream", "busy", "failure", "whole", "cold"), 0)
         """Runs that ended, by kind; and how many were cold."""
         self.run_us = 0
         """Microseconds that handlers ran, in all."""
@@ -133,6 +133,17 @@ class Dispatch:
             if not worker.has_credit:
                 run.flow.moved_at = time.monotonic()  # from now on it is the handler's turn
             worker.credit(pieces)
+
+    def body(self, piece: BodyPiece) -> None:
+        """A piece of a body that a handler reads by and by has come."""
+        run = self._by_handle.get(piece.reply)
+        if run is None or run.intake is None or run.slot is None or run.result is not None:
+            return
+        fault = run.intake.take(piece)
+        if fault:
+            self._deadlines.condemn(run, Verdict(code=FailureCode.UNAVAILABLE, message=fault))
+        else:
+            self._workers[run.slot.number].body(run.intake, piece.data, last=piece.end)
 
     def warm(self, known: Known) -> None:
         """Have as many workers of a version as are to stay although nobody calls, as far as there is room."""
@@ -191,7 +202,16 @@ class Dispatch:
             call.deadline = slot.since + call.run_seconds
         self._call = number = self._call % _CALL_IDS + 1
         self._running[slot.number] = call
-        self._workers[slot.number].call(number, call.head, call.body)
+        worker = self._workers[slot.number]
+        if call.intake is None:
+            worker.call(number, call.head, call.body)
+        elif worker.takes_pieces:
+            self.pool.takes_long(slot, slot.since)
+            worker.call_reading(number, call.head, call.intake)
+        else:
+            worker.unheard = True
+            # The pool is in the midst of handing it over, and hears only then that it comes back.
+            asyncio.get_running_loop().call_soon(self._give_back, call, slot)
 
     def run_ahead(self, call: Run, slot: Slot) -> None:
         """Hand a run to a worker that has one (for the pool)."""
@@ -215,6 +235,13 @@ class Dispatch:
         self._finish(call, results.of_verdict(_REFUSALS[reason]))
 
     # end of effects
+
+    def _give_back(self, run: Run, slot: Slot) -> None:
+        """Take a run back from a worker whose handler takes bodies as a whole, unless either has ended meanwhile."""
+        if self._running.get(slot.number) is run and run.verdict is None:
+            del self._running[slot.number]
+            self.pool.answered(slot, time.monotonic())
+            self._finish(run, results.unread())
 
     def _admit(self, run: Run, known: Known) -> None:
         self._deadlines.watch()
@@ -411,7 +438,7 @@ class Dispatch:
         self.run_us += times.run_us
         if run.result is None:
             self._tell(run, result, times)
-        if result.kind is not ReplyKind.BUSY:
+        if result.kind is not ReplyKind.BUSY and result.kind is not ReplyKind.WHOLE:
             self._record(telling.execution(run, result, times, executor=self._executor))
             if self._tracer.enabled:
                 telling.tell_spans(self._tracer, run, result, times)

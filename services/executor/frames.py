@@ -5,7 +5,8 @@ Both sides speak frames over one stream socket. All numbers are unsigned, big-en
     offset  size  field
     0       4     length of everything after this field (at least 20)
     4       1     type
-    5       1     flags of ANSWER, ERROR and END: `COMPUTED`, `BACKGROUND`, `PRINTED`; of CALL: `AHEAD`; else 0
+    5       1     flags of ANSWER, ERROR and END: `COMPUTED`, `BACKGROUND`, `PRINTED`; of LOADED: `PIECEWISE`; of CALL:
+                  `AHEAD`, `PIECEWISE`; of BODY: `LAST`; else 0
     6       2     status: HTTP status of ANSWER, START and ERROR, else 0
     8       4     call id, chosen by the executor; 0 for READY, LOAD and LOADED
     12      4     head length
@@ -23,6 +24,11 @@ still runs one after the other: none is begun before the last frame of the one b
 `PRINTED` whether anything that the function has printed lies in its pipes, unread, when a call ends. After that it begins
 no call that is marked `AHEAD` until a CREDIT for the ended call says that it has been read. So what is printed is never taken
 for another call's.
+
+A guest whose LOADED says `PIECEWISE` may be sent a CALL with that flag: its body is not in the frame, but comes by and by in
+BODY frames, of at most `CHUNK_BYTES` each, of which the last one says `LAST`. None comes before the guest has asked: with a
+CREDIT it grants so many BODY frames more, and there are never more than `WINDOW` that it has granted and not got. What it has
+not asked for when it answers never comes; what is on its way then is dropped.
 """
 
 import struct
@@ -44,10 +50,16 @@ PRINTED = 0x04
 AHEAD = 0x08
 """Flag of a CALL: it was sent before the one before it was answered."""
 
+PIECEWISE = 0x10
+"""Flag of LOADED: the handler can read the body of a request by and by. Of a CALL: the body comes in BODY frames."""
+
+LAST = 0x20
+"""Flag of a BODY: the body ends with it."""
+
 WINDOW = 8
-"""Chunks of one answer that the guest may send before it is granted more."""
+"""Chunks of one answer that the guest may send before it is granted more, and pieces of a body that it may have granted."""
 CHUNK_BYTES = 64 * 1024
-"""Largest body of a START or CHUNK."""
+"""Largest body of a START, CHUNK or BODY."""
 
 HEADER = struct.Struct(">IBBHIIII")
 LENGTH_SIZE = 4
@@ -80,16 +92,20 @@ class FrameType(IntEnum):
     END = 9
     """Guest: the streamed body is complete, or what went on after the answer is done."""
     CREDIT = 10
-    """Executor: `status` more chunks may come; of a call that has ended: what it printed has been read."""
+    """Executor: `status` more chunks may come; of a call that has ended: what it printed has been read. Guest: `status` more
+    BODY frames may come."""
     WARM = 11
     """Executor, before LOAD: make this ready, the next code is likely to need it. Head: a JSON list of words that others'
     LOADED had. Sent only where such words came from; a guest leaves out those that it does not know, and answers nothing."""
+    BODY = 12
+    """Executor: a piece of the body of a CALL that had the flag for it, and only as many as the guest has granted. One that
+    comes for a call that has been answered is dropped by the guest."""
 
 
 LAST_TYPES = (int(FrameType.ANSWER), int(FrameType.ERROR), int(FrameType.END))
 """Types of the frame that ends a call, or what goes on after it."""
 _FIRST_TYPE = int(FrameType.READY)
-_LAST_TYPE = int(FrameType.WARM)
+_LAST_TYPE = int(FrameType.BODY)
 
 
 class Frame(NamedTuple):

@@ -48,7 +48,7 @@ class ExecutorCollector(Collector):
         yield GaugeMetricFamily("fnbus_executor_reserved_bytes", "Memory reckoned with for workers", value=pool.reserved)
         yield GaugeMetricFamily("fnbus_executor_calls_waiting", "Calls that wait for a worker", value=pool.waiting)
         runs = CounterMetricFamily("fnbus_executor_runs", "Calls and attempts that ended, by reply", labels=["kind"])
-        for kind in ("answer", "stream", "busy", "failure"):
+        for kind in ("answer", "stream", "busy", "failure", "whole"):
             runs.add_metric([kind], counts[kind])
         yield runs
         seconds = self._dispatch.run_us / 1e6

@@ -319,6 +319,8 @@ class Pool[C: Call]:
         waiting = version.waiting
         share = -(-len(waiting) // version.slots)
         for _ in range(min(version.pace.depth(slot.depth, now) - len(slot.ahead), share)):
+            if waiting[0].apart:
+                break
             call: C = waiting.popleft()  # pyright: ignore[reportAssignmentType]  only C are ever submitted
             call.slot = slot
             slot.ahead.append(call)

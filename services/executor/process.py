@@ -29,7 +29,19 @@ from services.executor import frames
 from services.executor.accounting import Account
 from services.executor.child import Child
 from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import AHEAD, BACKGROUND, CHUNK_BYTES, LAST_TYPES, PRINTED, WINDOW, Frame, FrameType
+from services.executor.frames import (
+    AHEAD,
+    BACKGROUND,
+    CHUNK_BYTES,
+    LAST,
+    LAST_TYPES,
+    PIECEWISE,
+    PRINTED,
+    WINDOW,
+    Frame,
+    FrameType,
+)
+from services.executor.intake import Intake
 from services.executor.output import NO_OUTPUT, Capture, Output, Tap, unread_bytes
 from services.executor.profile import Profile
 from services.executor.remains import Remains
@@ -41,6 +53,7 @@ type OnEnd = Callable[[str], None]
 
 _READY, _LOADED, _ANSWER, _ERROR = (int(FrameType.READY), int(FrameType.LOADED), int(FrameType.ANSWER), int(FrameType.ERROR))
 _START, _CHUNK, _END = int(FrameType.START), int(FrameType.CHUNK), int(FrameType.END)
+_CREDIT = int(FrameType.CREDIT)
 _ANSWERS = (_ANSWER, _ERROR)
 _READ_BYTES = 65536
 _LAST_WORDS_SECONDS = 0.25
@@ -73,6 +86,8 @@ class Stage(IntEnum):
 
 
 _NONE, _RUNNING = Stage.NONE, Stage.RUNNING
+_READING = (Stage.RUNNING, Stage.STREAMING)
+"""Stages in which a call may read its body."""
 
 
 def _nobody(frame: Frame, output: Output) -> None:
@@ -96,6 +111,7 @@ class Worker(asyncio.Protocol):
         self._ahead: deque[int] = deque()
         self._remains = Remains()
         self._room = 0
+        self._intake: Intake | None = None
         self._cell: Cell | None = None
         self._on_frame_of_call: OnFrame = _nobody
         self._on_end: OnEnd | None = None
@@ -114,6 +130,8 @@ class Worker(asyncio.Protocol):
         """It was dead when its last call came: the guest has not seen that call."""
         self.reads_ahead = False
         """Whether it may be sent calls before it has answered the one before."""
+        self.takes_pieces = False
+        """Whether its handler can read the body of a request by and by."""
         self.begun = 0
         """When it has ended: how many of the calls that were sent ahead had to be taken for begun."""
         self.too_large = False
@@ -193,10 +211,12 @@ class Worker(asyncio.Protocol):
             self._expected = _LOADED
             self._reply = self._loop.create_future()
             self._write(frames.encode(Frame(int(FrameType.LOAD), head=head)))
-            return await self._handshake(seconds, "load the code")
+            frame = await self._handshake(seconds, "load the code")
         except BaseException:
             await self.kill()
             raise
+        self.takes_pieces = frame.flags & PIECEWISE != 0
+        return frame
 
     def warm(self, words: Sequence[str]) -> None:
         """Have a guest without code make ready what these words stand for."""
@@ -218,7 +238,7 @@ class Worker(asyncio.Protocol):
         if self._gone.done():
             self._loop.call_soon(on_end, self._end_text())
 
-    def call(self, call: int, head: bytes, body: bytes) -> None:
+    def call(self, call: int, head: bytes, body: bytes, flags: int = 0) -> None:
         """Run the handler; its frames go to `on_frame`, unless the worker ends before.
 
         The worker must be loaded and idle. Call ids are not 0.
@@ -231,7 +251,18 @@ class Worker(asyncio.Protocol):
         self._call = call
         self.stage = _RUNNING
         self.account.begin()
-        transport.write(frames.encode_call(call, head, body))
+        transport.write(frames.encode_call(call, head, body, flags))
+
+    def call_reading(self, call: int, head: bytes, intake: Intake) -> None:
+        """As `call`, with a body that the handler reads by and by; it must be able to (`takes_pieces`)."""
+        intake.open(call)
+        self._intake = intake
+        self.call(call, head, b"", PIECEWISE)
+
+    def body(self, intake: Intake, data: bytes, *, last: bool) -> None:
+        """Hand over a piece of a body that was asked for; nothing happens when its call has been answered."""
+        if intake.call == self._call and self.stage in _READING:
+            self._write(frames.encode(Frame(int(FrameType.BODY), call=intake.call, body=data, flags=LAST if last else 0)))
 
     def call_ahead(self, call: int, head: bytes, body: bytes) -> None:
         """Have another call run after those that the worker has; it must read ahead, and run one now."""
@@ -434,10 +465,17 @@ class Worker(asyncio.Protocol):
             self._expected = 0
             if not self._reply.done():
                 self._reply.set_result(frame)
-        else:
+        elif not (kind == _CREDIT and self._grants(frame)):
             kind_name = FrameType(kind).name
             self._remains.garble()
             self.kill_soon(f"worker was ended: it sent {kind_name} for call {frame.call}, which nobody asked for")
+
+    def _grants(self, frame: Frame) -> bool:
+        """Take a guest's wish for more of a body; return whether it may have it."""
+        intake = self._intake
+        if intake is None or intake.call != frame.call or frame.call != self._call or self.stage not in _READING:
+            return False
+        return intake.grant(frame.status)
 
     def _printed(self, frame: Frame) -> Output:
         """Return what was printed during the call that this frame ends; let a guest that waits for that go on."""

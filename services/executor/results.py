@@ -95,6 +95,11 @@ def too_large(output: Output, *, max_body: int) -> Result:
     return Result(kind=ReplyKind.FAILURE, code=FailureCode.TOO_LARGE, message=message, error=message, output=output)
 
 
+def unread() -> Result:
+    """Return what is told of a run whose handler takes its body as a whole, and was therefore not run."""
+    return Result(kind=ReplyKind.WHOLE)
+
+
 def of_verdict(verdict: Verdict, output: Output = NO_OUTPUT) -> Result:
     """Return what a run without an answer means."""
     return Result(

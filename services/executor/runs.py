@@ -11,6 +11,7 @@ from typing import NamedTuple
 from libs.messages.calls import FailureCode, Reply, ReplyKind
 from libs.messages.executions import ExecutionKind
 from services.executor.catalogue import VersionKey
+from services.executor.intake import Intake
 from services.executor.output import NO_OUTPUT, Output
 from services.executor.slots import Call
 from services.executor.streams import Flow, OnPiece
@@ -32,6 +33,7 @@ class Run(Call):
         "handle",
         "head",
         "id",
+        "intake",
         "key",
         "kind",
         "label",
@@ -104,6 +106,8 @@ class Run(Call):
         """The most bytes that its answer may have; set when it is admitted."""
         self.flow: Flow | None = None
         """Its streamed answer, while that is under way."""
+        self.intake: Intake | None = None
+        """Its body, when that comes by and by."""
         self.result: Result | None = None
         """What the caller has been told already, while the handler goes on after its answer."""
         self.looked_at = False
@@ -115,6 +119,11 @@ class Run(Call):
         self.verdict: Verdict | None = None
         """Set when its worker is being killed on its account: what the reply will say once it is dead."""
         self.finished = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether it must have its worker for itself from the start: whoever sends its body would hold the others up."""
+        return self.intake is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

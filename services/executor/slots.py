@@ -75,6 +75,11 @@ class Call:
         """Of its wait, what was spent on starting the worker that runs it; above 0 only for a worker's first call."""
         self.slot: Slot | None = None
 
+    @property
+    def apart(self) -> bool:
+        """Whether it is never to be sent ahead."""
+        return False
+
 
 class Version:
     """The slots and waiting calls of one version."""

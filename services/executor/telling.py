@@ -49,7 +49,7 @@ def execution(run: Run, result: Result, times: Stages, *, executor: str) -> Exec
         "run_us": times.run_us,
         "cpu_us": result.cpu_us,
         "peak_kib": result.peak_kib,
-        "bytes_in": len(run.body),
+        "bytes_in": len(run.body) if run.intake is None else run.intake.size,
         "bytes_out": result.streamed_bytes or len(result.body),
         "trace_id": run.traceparent[3:35],
     }

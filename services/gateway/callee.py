@@ -1,7 +1,7 @@
 """Everything about a version that is the same for all calls to it, made once when the catalogue changes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import orjson
@@ -22,6 +22,14 @@ class Picker(Protocol):
     def pick(self) -> "Callee":
         """Return the version that gets the next call."""
         ...
+
+
+@dataclass(slots=True)
+class Learned:
+    """What calls have shown of a version."""
+
+    reads_whole: bool = False
+    """Its handler takes bodies as a whole, so that nothing is won by asking an executor before one is here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,7 @@ class Callee:
     """What requests have to meet besides, when it declares schemas."""
     split: "Picker | None" = None
     """Who says for each call which version gets it, when an alias has several; None: it is always this one."""
+    learned: Learned = field(default_factory=Learned)
 
 
 _UNPRINTABLE = re.compile(r"[^ -~]")

@@ -21,6 +21,7 @@ from libs.messages.calls import ReplyKind
 from services.gateway.bodies import Bodies
 from services.gateway.outcomes import CLIENT_LEFT, Done, Gone, Outcome, Trouble, Waiter
 from services.gateway.pieces import Streamed
+from services.gateway.uploads import Upload, Uploads
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Caller:
         self._lost = lost
         self._inbox = bus.new_inbox() + "."
         self._token_at = len(self._inbox)
+        self._uploads = Uploads(bus, tasks, inbox=self._inbox)
         self._waiters: dict[str, Waiter] = {}
         self._streams: dict[str, Streamed] = {}
         self._tokens = itertools.count(1)
@@ -70,7 +72,15 @@ class Caller:
             if self._waiters or self._streams:
                 self._sweep(self._clock())
 
-    async def call(self, subject: str, invocation: calls.Invocation, *, traceparent: str, gone: Gone | None = None) -> Outcome:
+    async def call(
+        self,
+        subject: str,
+        invocation: calls.Invocation,
+        *,
+        traceparent: str,
+        gone: Gone | None = None,
+        upload: Upload | None = None,
+    ) -> Outcome:
         """Run a function and return what came of it; never raises for what happens on the way.
 
         Args:
@@ -79,13 +89,14 @@ class Caller:
                 be a `Streamed`, which the caller has to close.
             traceparent: context that the executor's spans belong under.
             gone: returns when the client has gone away; awaited only for calls that take long.
+            upload: the body, when that is still being sent; the caller closes it when the answer is complete.
         """
         if not self._bus.connected:
             return Trouble.DISCONNECTED
         try:
             if not self.bodies.fits(invocation):
                 invocation = await self.bodies.put(invocation, key=f"call-{invocation.id}-{next(self._tokens):x}")
-            outcome = await self._ask(subject, invocation, traceparent=traceparent, gone=gone)
+            outcome = await self._ask(subject, invocation, traceparent=traceparent, gone=gone, upload=upload)
         except port.PayloadTooLargeError:
             return Trouble.TOO_LARGE
         except errors.FnbusError as error:
@@ -126,7 +137,9 @@ class Caller:
         for stream in self._streams.values():
             stream.break_off("the gateway stops")
 
-    async def _ask(self, subject: str, invocation: calls.Invocation, *, traceparent: str, gone: Gone | None) -> Outcome:
+    async def _ask(
+        self, subject: str, invocation: calls.Invocation, *, traceparent: str, gone: Gone | None, upload: Upload | None
+    ) -> Outcome:
         result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Outcome) -> None:
@@ -134,6 +147,10 @@ class Caller:
                 result.set_result(outcome)
 
         waiter = self._wait(subject, invocation, traceparent=traceparent, gone=gone, done=done)
+        if upload is not None:
+            fail = partial(self._give_up, waiter)
+            body_from = self._uploads.open(upload, token=waiter.token, reply=waiter.reply, fail=fail)
+            invocation = waiter.invocation = replace(invocation, body_from=body_from)
         try:
             await self._bus.publish(subject, codec.encode(invocation), reply=waiter.reply, traceparent=traceparent)
             return await result
@@ -218,7 +235,8 @@ class Caller:
     def _on_piece(self, token: str, message: port.Message) -> None:
         stream = self._streams.get(token)
         if stream is None:
-            self.late_replies += 1
+            if not self._uploads.take(token, message.data):
+                self.late_replies += 1
             return
         try:
             stream.put(codec.decode(calls.StreamPiece, message.data))
@@ -248,13 +266,17 @@ class Caller:
     async def _watch(self, waiter: Waiter, gone: Gone) -> None:
         """Wait for the client beside the reply; the wait ends by itself once the client has been answered."""
         await gone()
+        self._give_up(waiter, Trouble.CLIENT_GONE, CLIENT_LEFT)
+
+    def _give_up(self, waiter: Waiter, trouble: Trouble, text: str) -> None:
+        """End a call from this side, in words when its answer has begun."""
         stream = self._streams.get(waiter.token)
         if stream is not None:
             if not stream.answered:
-                stream.break_off(CLIENT_LEFT)
+                stream.break_off(text)
         elif waiter.token in self._waiters:
             self._cancel(waiter)
-            self._settle(waiter, Trouble.CLIENT_GONE)
+            self._settle(waiter, trouble)
 
     def _cancel(self, waiter: Waiter) -> None:
         """Tell all executors to kill the worker that runs this call."""

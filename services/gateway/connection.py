@@ -9,6 +9,7 @@ from typing import cast
 
 import orjson
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from libs.telemetry.ops import Send
@@ -17,6 +18,11 @@ MAX_HEADERS = 200
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HELD_BYTES = 64 * 1024
 """Bodies up to this size are read before anything else is done; it is what uvicorn reads before it lets a client wait."""
+MAX_DROPPED_BYTES = 16 * 1024 * 1024
+"""How much of a body may still come, and be dropped, when its request has been answered: many a client reads the answer only
+after it has sent everything. Beyond it the connection is closed."""
+DROP_SECONDS = 30.0
+"""And for how long."""
 _BODY_HEADERS = frozenset({b"expect", b"content-length", b"transfer-encoding"})
 _LINE = b"\r\n"
 _FIELD = b": "
@@ -74,6 +80,10 @@ class Connection(HttpToolsProtocol):
     """Whether the request that is being read can be taken when it is complete."""
     _held: tuple[RequestResponseCycle, ASGI3Application] | None = None
     """The request that will be."""
+    _dropped = 0
+    """Bytes of a body that came after its request was answered."""
+    _dropping: asyncio.TimerHandle | None = None
+    """Ends the connection when such a body goes on for too long."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  as uvicorn has it
         """Find out whether the application takes requests."""
@@ -107,6 +117,19 @@ class Connection(HttpToolsProtocol):
                 self._whole = False
         self.headers.append((name, value))
 
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body, as uvicorn does; one that nobody wants any more is dropped, within bounds."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._dropped += len(body)
+            if self._dropped > MAX_DROPPED_BYTES:
+                self.transport.close()
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
     def on_message_complete(self) -> None:
         """Start with a request that was to be complete first."""
         super().on_message_complete()
@@ -114,6 +137,8 @@ class Connection(HttpToolsProtocol):
         if held is not None:
             self._held = None
             self._start(*held)
+        elif self._dropping is not None:
+            self._stop_dropping()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if not cycle.more_body:
@@ -136,6 +161,9 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
+        if self.cycle.more_body:
+            self._dropped = 0
+            self._dropping = self.loop.call_later(DROP_SECONDS, self.transport.close)
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._wait_idle(self.timeout_keep_alive)
@@ -143,6 +171,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the timer as well."""
         super().connection_lost(exc)
+        self._stop_dropping()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
@@ -157,6 +186,11 @@ class Connection(HttpToolsProtocol):
             self._wait_idle(left)
         elif not self.transport.is_closing():
             self.transport.close()
+
+    def _stop_dropping(self) -> None:
+        if self._dropping is not None:
+            self._dropping.cancel()
+            self._dropping = None
 
     def _wait_idle(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

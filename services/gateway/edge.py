@@ -2,6 +2,9 @@
 
 Steps of a call, in this order: route, host, method, body size, admission, body, bus, answer. This is the long way, which waits
 where there is something to wait for (a body, a slot, a client); plain calls are taken out by `fastpath` before they get here.
+
+A large body that is still being sent is offered to the handler first (`uploads`): if that reads by and by, the call begins
+before the body is here. Otherwise an executor says so, and the body is read before the call, from then on for this version.
 """
 
 import asyncio
@@ -11,8 +14,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from libs.messages.calls import Reply, ReplyKind
 from libs.telemetry.ops import Receive, Scope, Send
-from services.gateway import answers, requests, turn
+from services.gateway import answers, requests, turn, uploads
 from services.gateway.answers import Refusal
 from services.gateway.callee import Callee
 from services.gateway.desk import Desk, is_control
@@ -20,6 +24,7 @@ from services.gateway.exchange import Exchange
 from services.gateway.fastpath import FastPath
 from services.gateway.outcomes import CLIENT_LEFT
 from services.gateway.pieces import Streamed
+from services.gateway.uploads import Upload
 
 
 class Edge:
@@ -65,23 +70,45 @@ class Edge:
             raise Refusal(413, "payload too large")
         # Asked before the body is read, so that a flood is shed early; entered after, so that a slow sender holds no slot.
         desk.require_room(gate)
+        if length and callee.checks is None and not callee.learned.reads_whole:
+            upload = uploads.of(exchange.receive, announced=length, most=callee.max_body_bytes)
+            if upload is not None:
+                try:
+                    if await self._call(exchange, callee, params, b"", upload):
+                        return
+                finally:
+                    upload.close()
+                callee.learned.reads_whole = True
         body = await _read_body(exchange, callee.max_body_bytes) if length else b""
         if callee.checks is not None:
             exchange.check(callee.checks, body)
+        await self._call(exchange, callee, params, body)
+
+    async def _call(
+        self, exchange: Exchange, callee: Callee, params: Mapping[str, str], body: bytes, upload: Upload | None = None
+    ) -> bool:
+        """Run the handler and answer; return False, and nothing was run, when it wants the body of an upload as a whole."""
+        desk, gate = self._desk, callee.gate
+        gone = exchange.gone if upload is None else upload.gone
         if not gate.enter():
-            exchange.waited_ms = await turn.wait(gate, budget_ms=callee.budget_ms, gone=exchange.gone)
+            exchange.waited_ms = await turn.wait(gate, budget_ms=callee.budget_ms, gone=gone)
             exchange.queued = True
         try:
             invocation = exchange.invocation(callee, params, body, origin=desk.origin)
             exchange.admit_ms = (time.perf_counter() - exchange.began) * 1000 - exchange.waited_ms
-            outcome = await desk.caller.call(callee.subject, invocation, traceparent=exchange.traceparent, gone=exchange.gone)
+            outcome = await desk.caller.call(
+                callee.subject, invocation, traceparent=exchange.traceparent, gone=gone, upload=upload
+            )
             if isinstance(outcome, Streamed):
                 await desk.stream(exchange, callee, outcome)
-                return
+                return True
+            if upload is not None and isinstance(outcome, Reply) and outcome.kind is ReplyKind.WHOLE:
+                return False
             answer = await desk.answer(exchange, callee, outcome)
         finally:
             gate.leave()
         await desk.send(exchange, answer)
+        return True
 
 
 async def _read_body(exchange: Exchange, limit: int) -> bytes:

@@ -30,7 +30,7 @@ from tests.unit.executor.scripted import ScriptedRuntime
 
 PATIENCE = 60.0
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-SCRIPTS = ("well", "never-ready", "load-fails", "load-dies", "dies")
+SCRIPTS = ("well", "reads", "never-ready", "load-fails", "load-dies", "dies")
 
 
 @dataclass(slots=True)

@@ -12,8 +12,9 @@ import sys
 import time
 
 HEADER = struct.Struct(">IBBHIIII")
-READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT, WARM = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT, WARM, BODY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 BACKGROUND = 2
+PIECEWISE = 0x10
 WINDOW = 8
 KEPT: list[bytearray] = []
 
@@ -44,6 +45,45 @@ def stream(peer: socket.socket, call: int, count: int, size: int = 4) -> None:
         peer.sendall(frame(CHUNK, call=call, body=b"%d" % (number % 10) * size))
         room -= 1
     # What was granted and not used lies in the socket still: it is read with the next call.
+
+
+def read_by_and_by(peer: socket.socket, call: int, trick: str) -> None:  # noqa: C901  a list of tricks
+    """Do with a call whose body is to be asked for what its head says."""
+
+    def ask(pieces: int, of: int = call) -> None:
+        peer.sendall(frame(CREDIT, call=of, status=pieces))
+
+    def answer(body: bytes) -> None:
+        peer.sendall(frame(ANSWER, call=call, status=200, head=b"[]", body=body))
+
+    match trick.split(" "):
+        case ["read", pieces]:
+            ask(int(pieces))
+            answer(b"|".join(read(peer)[4] for _ in range(int(pieces))))
+        case ["echo", pieces]:
+            ask(int(pieces))
+            peer.sendall(frame(START, call=call, status=200, head=b"[]"))
+            for _ in range(int(pieces)):
+                peer.sendall(frame(CHUNK, call=call, body=read(peer)[4]))
+            peer.sendall(frame(END, call=call))
+        case ["ask-and-hang", pieces]:
+            ask(int(pieces))
+            time.sleep(1000)
+        case ["ask-without-end"]:
+            while True:
+                ask(1)
+        case ["ask-for-another"]:
+            ask(1, of=call + 1)
+            time.sleep(1000)
+        case ["ask-after-answer"]:
+            answer(b"answered")
+            ask(1)
+        case ["ask-in-background"]:
+            peer.sendall(frame(ANSWER, call=call, status=200, head=b"[]", flags=BACKGROUND))
+            ask(1)
+            time.sleep(1000)
+        case _:
+            answer(b"unread")
 
 
 def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # noqa: C901  a list of tricks
@@ -133,6 +173,9 @@ def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # n
             peer.sendall(frame(START, call=call, status=200, head=b"[]"))
             while True:
                 peer.sendall(frame(CHUNK, call=call, body=b"x"))
+        case ["ask"]:
+            peer.sendall(frame(CREDIT, call=call, status=1))
+            time.sleep(1000)
         case ["chunk-without-start"]:
             peer.sendall(frame(CHUNK, call=call, body=b"x"))
         case ["start-twice"]:
@@ -167,7 +210,9 @@ def main() -> None:  # noqa: C901  a list of tricks
     peer.sendall(frame(READY, head=b'{"read_ahead": true}' if script == "reads-ahead" else b""))
     while True:
         kind, call, _, head, body = read(peer)
-        if kind == CALL:
+        if kind == CALL and script == "reads" and not body:
+            read_by_and_by(peer, call, head.decode())
+        elif kind == CALL:
             obey(peer, call, head, body)
         elif kind == LOAD and script == "load-dies":
             sys.exit(7)
@@ -177,7 +222,7 @@ def main() -> None:  # noqa: C901  a list of tricks
             reason = b'{"code":"load_error","type":"SyntaxError","message":"a.py line 3","stack":""}'
             peer.sendall(frame(ERROR, status=500, head=reason, body=b'{"error":"a.py line 3"}'))
         elif kind == LOAD:
-            peer.sendall(frame(LOADED, head=b"".join(warmed)))
+            peer.sendall(frame(LOADED, head=b"".join(warmed), flags=PIECEWISE if script == "reads" else 0))
         elif kind == WARM:
             warmed.append(head)
 

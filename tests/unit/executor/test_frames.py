@@ -63,9 +63,9 @@ def test_garbage_is_refused_or_waited_for_but_never_anything_else(data: bytes) -
         frames.HEADER.pack(20, 1, 0, 0, 0, 1, 0, 0),
         frames.HEADER.pack(1001, 1, 0, 0, 0, 0, 0, 0),
         frames.HEADER.pack(20, 0, 0, 0, 0, 0, 0, 0),
-        frames.HEADER.pack(20, 12, 0, 0, 0, 0, 0, 0),
+        frames.HEADER.pack(20, 13, 0, 0, 0, 0, 0, 0),
     ],
-    ids=["too short", "head longer than frame", "too long", "type 0", "type 12"],
+    ids=["too short", "head longer than frame", "too long", "type 0", "type 13"],
 )
 def test_an_impossible_header_is_refused_before_its_body_has_come(header: bytes) -> None:
     with pytest.raises(FrameError):

@@ -27,6 +27,8 @@ export class Call {
   #onCredit = null;
   #pending = null; // how many promises it still waits for; null when it was never asked to
   #background = false;
+  /** The body of its request, when the handler reads that by and by. */
+  intake = null;
 
   /** `worker` has `channel`, `meter`, `root` and `log(text)`. */
   constructor(id, worker) {
@@ -175,6 +177,7 @@ export class Call {
 
   #finish(kind, frame) {
     this.#answered = true;
+    this.intake?.close();
     this.#background = this.#pending !== null;
     this.#send(kind, frame);
     this.#settle();
@@ -198,6 +201,7 @@ export class Call {
   #fail(error, { code, status, message }) {
     if (this.#answered) return;
     this.#answered = true;
+    this.intake?.close();
     const head = { code, type: typeOf(error), message, stack: stackOf(error, this.#worker.root) };
     const body = code === "invalid_response" ? INVALID : from(stringify({ error: message }));
     this.#send(ERROR, { status, head: from(stringify(head)), body });

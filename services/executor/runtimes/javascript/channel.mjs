@@ -14,11 +14,14 @@ export const CHUNK = 8;
 export const END = 9;
 export const CREDIT = 10;
 export const WARM = 11;
+export const BODY = 12;
 
 export const COMPUTED = 0x01;
 export const BACKGROUND = 0x02;
+export const PIECEWISE = 0x10;
+export const LAST = 0x20;
 
-/** Chunks of one answer that may be sent before more are granted, and the largest of them. */
+/** Chunks of one answer that may be sent before more are granted (as many pieces of a body may be asked for), and the largest of them. */
 export const WINDOW = 8;
 export const CHUNK_BYTES = 65536;
 
@@ -46,7 +49,7 @@ export class Channel {
   #wanted = 0;
 
   /**
-   * Calls `onFrame(type, call, status, head text, body)` for each frame and `onEnd()` when the executor has gone.
+   * Calls `onFrame(type, call, status, head text, body, flags)` for each frame and `onEnd()` when the executor has gone.
    * `writeNow(descriptor, bytes)` writes what fits without waiting and returns how much that was; null when there is no such.
    */
   constructor(descriptor, { onFrame, onEnd, writeNow }) {
@@ -95,7 +98,7 @@ export class Channel {
   #give(data, size) {
     const bodyAt = HEADER_SIZE + data.readUInt32BE(12);
     const body = bodyAt < size ? from(data.subarray(bodyAt, size)) : null;
-    this.#onFrame(data[4], data.readUInt32BE(8), data.readUInt16BE(6), data.utf8Slice(HEADER_SIZE, bodyAt), body);
+    this.#onFrame(data[4], data.readUInt32BE(8), data.readUInt16BE(6), data.utf8Slice(HEADER_SIZE, bodyAt), body, data[5]);
   }
 
   send(kind, call, { flags = 0, status = 0, head = EMPTY, body = EMPTY, cpuUs = 0, peakKib = 0 } = {}) {

@@ -1,6 +1,7 @@
 // The styles that take a web Request and give a Response: a plain function, or a Cloudflare worker's `fetch`.
 
 import { joined } from "./events.mjs";
+import { Intake } from "./intake.mjs";
 
 const BODILESS = new Set(["GET", "HEAD"]);
 
@@ -27,7 +28,10 @@ export function requestOf({ head, body }) {
     for (const each of Array.isArray(value) ? value : [value]) headers.push([name, each]);
   }
   const init = { method: head.method, headers };
-  if (body !== null && !BODILESS.has(head.method)) init.body = body;
+  if (body !== null && !BODILESS.has(head.method)) {
+    init.body = body instanceof Intake ? body.stream() : body;
+    init.duplex = "half"; // how the web's own Request wants to be told of a body that is a stream
+  }
   return new Request(urlOf(head), init);
 }
 

@@ -16,11 +16,12 @@ const STYLES = {
 
 /**
  * What runs a call: `run({head, body, env, secrets, call})`, made from the exports of the entry file; its `fetches` tells whether each call
- * needs the language's `Request` and `Response`. Throws NoHandler.
+ * needs the language's `Request` and `Response`, its `reads` whether it takes an `Intake` for a body. Throws NoHandler.
  */
 export function adapterOf(exported, { entrypoint, handler: name, style, isModule, version }) {
   const [make, handler] = style === "auto" ? recognised(exported, name, isModule) : chosen(exported, name, style);
-  if (handler !== null) return Object.assign(make(handler, version), { fetches: make === fetchStyle || make === workerStyle });
+  const fetches = make === fetchStyle || make === workerStyle;
+  if (handler !== null) return Object.assign(make(handler, version), { fetches, reads: fetches });
   const wanted = name === "handler" ? "handler or main" : name;
   throw new NoHandler(`${entrypoint}: no function named ${wanted} is exported${style === "auto" ? "" : ` (style ${style})`}`);
 }

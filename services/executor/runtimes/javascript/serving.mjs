@@ -6,8 +6,9 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 
 import { Call } from "./calls.mjs";
-import { CALL, CREDIT, Channel, EMPTY, ERROR, LOAD, LOADED, READY, WARM } from "./channel.mjs";
+import { BODY, CALL, CREDIT, Channel, EMPTY, ERROR, LOAD, LOADED, PIECEWISE, READY, WARM } from "./channel.mjs";
 import { messageOf, placeOf, stackOf, typeOf } from "./failures.mjs";
+import { Intake, Unreadable } from "./intake.mjs";
 import { adapterOf } from "./loading.mjs";
 import { Meter } from "./meter.mjs";
 
@@ -58,7 +59,8 @@ export function serve(platform) {
       return;
     }
     const words = wordsOf(path, adapter);
-    worker.channel.send(LOADED, 0, { head: words.length > 0 ? from(stringify(words)) : EMPTY });
+    const flags = adapter.reads ? PIECEWISE : 0;
+    worker.channel.send(LOADED, 0, { flags, head: words.length > 0 ? from(stringify(words)) : EMPTY });
   }
 
   /** What the code needs that other code does without. */
@@ -71,8 +73,9 @@ export function serve(platform) {
     for (const word of words) if (Object.hasOwn(platform.warmUps, word)) platform.warmUps[word]();
   }
 
-  function onCall(id, head, body) {
+  function onCall(id, head, body, flags) {
     const call = new Call(id, worker);
+    if (flags & PIECEWISE) body = call.intake = new Intake(worker.channel, id);
     running = call;
     call.run(() => {
       if (adapter === null) throw new Error("no code is loaded");
@@ -83,9 +86,10 @@ export function serve(platform) {
     calls.set(id, call);
   }
 
-  function onFrame(kind, id, status, head, body) {
-    if (kind === CALL) onCall(id, head, body);
+  function onFrame(kind, id, status, head, body, flags) {
+    if (kind === CALL) onCall(id, head, body, flags);
     else if (kind === CREDIT) calls.get(id)?.grant(status);
+    else if (kind === BODY) calls.get(id)?.intake?.take(body, flags);
     else if (kind === LOAD) onLoad(parse(head));
     else if (kind === WARM) onWarm(parse(head));
   }
@@ -93,6 +97,7 @@ export function serve(platform) {
   // What is thrown where no caller can catch it belongs to the call that runs, if one does; otherwise to the log. Either way
   // the worker goes on: the executor replaces it if it misbehaves.
   function onStray(what, error) {
+    if (error instanceof Unreadable) return; // a read that nobody waits for, of a call that is over
     worker.log(`${what}: ${stackOf(error, worker.root)}\n`);
     if (running?.open) running.fail(error);
   }

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from typing import Any
 
+    from .intake import Intake  # noqa: TID252
     from .styles import Handler, Surroundings  # noqa: TID252
 
     type Message = dict[str, Any]
     type Application = Callable[..., Awaitable[None]]
 
+READS = True
+"""Bodies are taken by and by."""
 _VERSIONS = {"version": "3.0", "spec_version": "2.4"}
 _SHUTDOWN_SECONDS = 2.0
 
@@ -36,7 +39,7 @@ def bind(application: Application, around: Surroundings) -> Handler:
     around.loop.run(lifespan.start())
     around.loop.at_end(lifespan.stop)
 
-    def handle(head: bytes, body: bytes) -> Any:
+    def handle(head: bytes, body: bytes | Intake) -> Any:
         return _Exchange(body).run(application, _scope(loads(head), lifespan.state))
 
     return handle
@@ -68,10 +71,10 @@ def _scope(head: dict[str, Any], state: dict[str, Any]) -> Message:
 class _Exchange:
     """One request and what the application does with it."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes | Intake) -> None:
         import asyncio
 
-        self._body: bytes | None = body
+        self._body: bytes | Intake | None = body
         self._start: Message = {}
         self._pieces: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue(1)
         self._over = asyncio.Event()
@@ -118,9 +121,15 @@ class _Exchange:
         return await self._pieces.get()
 
     async def _receive(self) -> Message:
-        if self._body is not None:
-            body, self._body = self._body, None
+        body = self._body
+        if isinstance(body, bytes):
+            self._body = None
             return {"type": "http.request", "body": body, "more_body": False}
+        if body is not None and not body.closed:
+            piece, more = await body.next()
+            if not body.closed:
+                self._body = body if more else None
+                return {"type": "http.request", "body": piece, "more_body": more}
         await self._over.wait()
         return {"type": "http.disconnect"}
 
@@ -131,6 +140,8 @@ class _Exchange:
             more = message.get("more_body", False)
             if not more:
                 self._over.set()
+                if self._body is not None and not isinstance(self._body, bytes):
+                    self._body.close()
             if self._ignores:
                 return
             await self._pieces.put((message.get("body", b""), more))

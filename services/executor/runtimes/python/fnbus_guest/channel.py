@@ -8,7 +8,7 @@ from _struct import Struct  # the C module alone; `struct` is a file more to ope
 type Frame = tuple[int, int, int, bytes, bytes, int]
 """Type, call id, status, head, body and flags of what came from the executor."""
 
-READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT, WARM = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+READY, LOAD, LOADED, CALL, ANSWER, ERROR, START, CHUNK, END, CREDIT, WARM, BODY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 COMPUTED = 0x01
 """Flag of an answer: the call never gave its processor away."""
 BACKGROUND = 0x02
@@ -17,8 +17,12 @@ PRINTED = 0x04
 """Flag of an answer: what the function has printed lies unread."""
 AHEAD = 0x08
 """Flag of a call: it was sent before the one before it was answered."""
+PIECEWISE = 0x10
+"""Flag of LOADED: the handler can read bodies by and by. Of a call: its body comes that way."""
+LAST = 0x20
+"""Flag of a piece of a body: it is the last one."""
 WINDOW = 8
-"""Chunks of one answer that need no credit."""
+"""Chunks of one answer that need no credit, and pieces of a body that may be asked for."""
 CHUNK_BYTES = 64 * 1024
 
 _HEADER = Struct(">IBBHIIII")
@@ -28,6 +32,10 @@ _READ_SIZE = 65536
 _JOIN_BELOW = 65536
 """Copying a body up to this size into one write is cheaper than gathering."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .intake import Intake  # noqa: TID252  see the package's docstring
+
 
 class Gone(OSError):  # noqa: N818  it is no fault
     """The executor has closed its end while the guest waited for it."""
@@ -36,7 +44,7 @@ class Gone(OSError):  # noqa: N818  it is no fault
 class Channel:
     """The worker's end of the socket pair."""
 
-    __slots__ = ("_at", "_data", "_descriptor", "_kept")
+    __slots__ = ("_at", "_data", "_descriptor", "_granted", "_kept", "intake")
 
     def __init__(self, descriptor: int) -> None:
         """Take `descriptor` over: programs that user code starts do not inherit it, and forks of the worker lose it."""
@@ -48,6 +56,10 @@ class Channel:
         self._at = 0
         """Where in it the next frame begins."""
         self._kept: list[Frame] = []
+        self._granted = 0
+        """Chunks that were granted and not told of yet."""
+        self.intake: Intake | None = None
+        """The body of the present call, when that comes by and by."""
         posix.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
@@ -69,7 +81,22 @@ class Channel:
         return self._kept.pop(0) if self._kept else self._next()
 
     def credit(self, call: int) -> int:
-        """Wait for one frame and return the chunks that it grants to the call; 0 when it is about something else.
+        """Return the chunks that have been granted to the call, for which one frame may be waited; 0 when it was another one.
+
+        Raises:
+            Gone: the executor has closed its end.
+        """
+        if not self._granted:
+            self.pull(call)
+        return self.granted()
+
+    def granted(self) -> int:
+        """Return the chunks that have been granted since the last time."""
+        granted, self._granted = self._granted, 0
+        return granted
+
+    def pull(self, call: int) -> None:
+        """Wait for one frame. Credit and body of the present call are put where they belong, calls that follow it are kept.
 
         Raises:
             Gone: the executor has closed its end.
@@ -78,9 +105,11 @@ class Channel:
         if frame is None:
             raise Gone
         if frame[0] == CREDIT:
-            return frame[2] if frame[1] == call else 0
-        self._kept.append(frame)
-        return 0
+            self._granted += frame[2] if frame[1] == call else 0
+        elif frame[0] != BODY:
+            self._kept.append(frame)
+        elif self.intake is not None and frame[1] == call:
+            self.intake.take(frame[4], last=frame[5] & LAST != 0)
 
     def wait_read(self, call: int) -> None:
         """Wait until the executor has read what was printed during a call that has ended.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from asyncio import Future
     from typing import Any
 
+    from .intake import Intake  # noqa: TID252
+
 _UNREAD = 0x541B
 """FIONREAD; the module that names it is an import more."""
 _NONE_UNREAD = bytes(4)
@@ -59,12 +61,21 @@ class Guest:
                 if self._unread and flags & frames.AHEAD:
                     channel.wait_read(self._unread)
                 self._unread = 0
-                self._call(call, head, body)
+                if flags & frames.PIECEWISE:
+                    self._call(call, head, self._intake(call))
+                else:
+                    self._call(call, head, body)
             elif kind == frames.LOAD:
                 self._load(loads(head))
             elif kind == frames.WARM:
                 warming.warm(loads(head), self._loop)
         self._loop.close()
+
+    def _intake(self, call: int) -> Intake:
+        """Return the body of a call, to be read by and by."""
+        from .intake import Intake  # noqa: TID252
+
+        return Intake(self._channel, call)
 
     def _settle(self) -> None:
         """Do once, while the worker has no code yet, what its first load would have to wait for."""
@@ -82,12 +93,9 @@ class Guest:
             styles.prepare(style)
             warming.make_way(self._root, entrypoint)
             module = load(self._root, entrypoint)
+            around = styles.Surroundings(head, env, self._loop)
             self._handler = styles.choose(
-                module,
-                entrypoint=entrypoint,
-                name=head.get("handler") or "handler",
-                style=style,
-                around=styles.Surroundings(head, env, self._loop),
+                module, entrypoint=entrypoint, name=head.get("handler") or "handler", style=style, around=around
             )
         except BaseException as error:  # noqa: BLE001  whatever user code raises is the answer
             kind = type(error).__name__
@@ -99,9 +107,10 @@ class Guest:
         gc.collect()
         gc.freeze()  # what was loaded lives as long as the worker: later collections need not walk it
         words = warming.words_of(module)
-        self._channel.send(frames.LOADED, 0, 0, dumps(words) if words else b"")
+        flags = frames.PIECEWISE if around.reads else 0
+        self._channel.send(frames.LOADED, 0, 0, dumps(words) if words else b"", flags=flags)
 
-    def _call(self, call: int, request: bytes, content: bytes) -> None:
+    def _call(self, call: int, request: bytes, content: bytes | Intake) -> None:
         waited = getrusage(RUSAGE_SELF).ru_nvcsw
         handler = self._handler
         try:
@@ -177,6 +186,10 @@ class Guest:
 
     def _send(self, kind: int, call: int, status: int, head: bytes, body: bytes, waited: int | None, flags: int = 0) -> None:
         """Answer, and say what was used since `before`."""
+        channel = self._channel
+        if channel.intake is not None:
+            channel.intake.close()
+            channel.intake = None
         failures.flush()
         if getrusage(RUSAGE_SELF).ru_nvcsw == waited:
             flags |= frames.COMPUTED
@@ -185,7 +198,7 @@ class Guest:
             self._unread = call
         else:
             self._unread = 0
-        self._channel.send(kind, call, status, head, body, flags)
+        channel.send(kind, call, status, head, body, flags)
 
     def _has_printed(self) -> bool:
         """Whether something lies in the output's pipes; also when that cannot be told."""

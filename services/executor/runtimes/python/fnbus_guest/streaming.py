@@ -30,6 +30,7 @@ class Stream:
         self._call = call
         self._flow = flow
         self._room = frames.WINDOW
+        channel.granted()  # what is left of the call before
         self.started = False
         """START has been sent: a failure can only break the answer off."""
 
@@ -69,18 +70,12 @@ class Stream:
         self._begin(_TEXT_TYPE, b"")
 
     async def _credit(self) -> None:
-        """Take one frame from the executor while the loop goes on."""
-        import asyncio
+        """Take what has been granted, or one frame from the executor while the loop goes on."""
+        from .turns import Turns  # noqa: TID252
 
-        if not self._channel.has_frame():
-            loop = asyncio.get_running_loop()
-            readable = asyncio.Event()
-            loop.add_reader(self._channel, readable.set)
-            try:
-                await readable.wait()
-            finally:
-                loop.remove_reader(self._channel)
-        self._room += self._channel.credit(self._call)
+        self._room += self._channel.granted()  # it may have come while the request was read
+        if not self._room:
+            await Turns.of(self._channel, self._call).frame()
 
     def _parts_of(self, piece: object) -> list[bytes | memoryview]:
         """Return what is left to send of a piece, cut to size; the first piece goes out as far as it fits into START."""

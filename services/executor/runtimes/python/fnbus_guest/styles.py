@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from .eventloop import EventLoop  # noqa: TID252
 
-type Handler = Callable[[bytes, bytes], Any]
-"""From head and body of a request to what `answers.answer_of` takes, or to an awaitable of that."""
+type Handler = Callable[[bytes, Any], Any]
+"""From head and body of a request to what `answers.answer_of` takes, or to an awaitable of that. The body is bytes; an adapter
+that says `READS` also takes an `intake.Intake`."""
 
 _COROUTINE = 0x80
 """`inspect.CO_COROUTINE`."""
@@ -35,7 +36,7 @@ _OTHERS = {
 class Surroundings:
     """What a style may want to know of the worker."""
 
-    __slots__ = ("env", "loop", "memory_mb", "name", "secrets", "version")
+    __slots__ = ("env", "loop", "memory_mb", "name", "reads", "secrets", "version")
 
     def __init__(self, head: dict[str, Any], env: dict[str, str], loop: EventLoop) -> None:
         """Describe a worker.
@@ -51,6 +52,8 @@ class Surroundings:
         self.name: str = head.get("name") or ""
         self.version: str = head.get("version") or ""
         self.memory_mb: int = head.get("memory_mb") or 128
+        self.reads = False
+        """Whether the handler that was chosen reads bodies by and by."""
 
 
 def prepare(style: str) -> None:
@@ -101,6 +104,7 @@ def _bound(style: str, found: Callable[..., Any], around: Surroundings) -> Handl
         from . import asgi as adapter  # noqa: TID252
     else:
         from . import wsgi as adapter  # noqa: TID252
+    around.reads = getattr(adapter, "READS", False)
     return adapter.bind(found, around)
 
 

@@ -11,10 +11,14 @@ from .requests import header_pairs, mount_of, scheme_of, server_of  # noqa: TID2
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from io import BufferedIOBase
     from typing import Any
 
+    from .intake import Intake  # noqa: TID252
     from .styles import Handler, Surroundings  # noqa: TID252
 
+READS = True
+"""Bodies are taken by and by."""
 _NO_STATUS = -1
 """What is refused as a status: an exception here would be the application's own, and its caller's fault."""
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
@@ -24,7 +28,7 @@ def bind(application: Callable[..., Any], around: Surroundings) -> Handler:
     """Return a handler of requests that calls the application."""
     del around
 
-    def handle(head: bytes, body: bytes) -> Any:
+    def handle(head: bytes, body: bytes | Intake) -> Any:
         exchange = _Exchange()
         pieces = application(_environ(loads(head), body), exchange.start_response)
         return exchange.made(pieces)
@@ -32,9 +36,7 @@ def bind(application: Callable[..., Any], around: Surroundings) -> Handler:
     return handle
 
 
-def _environ(head: dict[str, Any], body: bytes) -> dict[str, Any]:
-    from io import BytesIO
-
+def _environ(head: dict[str, Any], body: bytes | Intake) -> dict[str, Any]:
     name, port = server_of(head)
     mount = mount_of(head)
     environ: dict[str, Any] = {
@@ -49,10 +51,9 @@ def _environ(head: dict[str, Any], body: bytes) -> dict[str, Any]:
         "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_SOFTWARE": "fnbus",
         "REMOTE_ADDR": head["client"].get("ip", ""),
-        "CONTENT_LENGTH": str(len(body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme_of(head),
-        "wsgi.input": BytesIO(body),
+        "wsgi.input": _input(body),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": False,
@@ -63,12 +64,24 @@ def _environ(head: dict[str, Any], body: bytes) -> dict[str, Any]:
         "fnbus.params": head["params"],
         "fnbus.context": head["context"],
     }
+    if isinstance(body, bytes):
+        environ["CONTENT_LENGTH"] = str(len(body))
     for header, value in header_pairs(head):
         key = _UNPREFIXED.get(header) or f"HTTP_{header.upper().replace('-', '_')}"
-        if key == "CONTENT_LENGTH":
+        if key == "CONTENT_LENGTH" and isinstance(body, bytes):
             continue  # what has arrived is what counts
         environ[key] = f"{environ[key]}, {value}" if key in environ else value
     return environ
+
+
+def _input(body: bytes | Intake) -> BufferedIOBase:
+    from io import BufferedReader, BytesIO
+
+    if isinstance(body, bytes):
+        return BytesIO(body)
+    from .intake import Input  # noqa: TID252
+
+    return BufferedReader(Input(body), 65536)
 
 
 class _FileWrapper:
