@@ -392,7 +392,8 @@ class Dispatch:
         if run.result is not None:
             # The caller has its answer; the record says that what was to go on after it did not.
             why = run.verdict.message if run.verdict is not None else text
-            result = run.result._replace(output=output, error=f"what went on after the answer was cut short: {why}")
+            error = run.result.error or f"what went on after the answer was cut short: {why}"
+            result = run.result._replace(output=output, error=error)
         elif run.verdict is not None:
             result = results.of_verdict(run.verdict, output)
         elif worker.too_large:

@@ -24,6 +24,8 @@ _SAID_BY_GUESTS = frozenset({
     FailureCode.HANDLER_ERROR, FailureCode.LOAD_ERROR, FailureCode.INVALID_RESPONSE, FailureCode.MEMORY_LIMIT,
 })  # fmt: skip
 """What a guest may say of itself. PHP notices by itself that it has used its memory up, before anybody else does."""
+_PLATFORMS_OWN = (FailureCode.INVALID_RESPONSE, FailureCode.MEMORY_LIMIT)
+"""What the caller is told in the platform's words."""
 
 
 def of_frame(frame: Frame, output: Output, *, max_body: int, cpu_us: int = 0, peak_kib: int = 0) -> Result:
@@ -109,7 +111,7 @@ def of_verdict(verdict: Verdict, output: Output = NO_OUTPUT) -> Result:
 
 def _of_error(frame: Frame, output: Output) -> Result:
     code, error = _explained(frame.head)
-    failed = code is FailureCode.INVALID_RESPONSE
+    failed = code in _PLATFORMS_OWN
     return Result(
         kind=ReplyKind.FAILURE if failed else ReplyKind.ANSWER,
         status=0 if failed else frame.status,

@@ -91,6 +91,7 @@ async def test_call_fails_with_the_reason_when_the_guest_cannot_start(platform: 
     [
         (b"error handler_error", ReplyKind.ANSWER, 500, FailureCode.HANDLER_ERROR),
         (b"error invalid_response", ReplyKind.FAILURE, 0, FailureCode.INVALID_RESPONSE),
+        (b"error memory_limit", ReplyKind.FAILURE, 0, FailureCode.MEMORY_LIMIT),
         (b"error timeout", ReplyKind.ANSWER, 500, FailureCode.HANDLER_ERROR),
         (b"status 99", ReplyKind.FAILURE, 0, FailureCode.INVALID_RESPONSE),
         (b"status 700", ReplyKind.FAILURE, 0, FailureCode.INVALID_RESPONSE),

@@ -118,6 +118,17 @@ def test_code_that_exits_while_it_loads_is_refused(bench: Bench) -> None:
     assert "ended the process" in bench.refused({"php": "<?php exit(1);\n"}).failure["message"]
 
 
+@pytest.mark.parametrize(
+    "child",
+    ["return 'child';", "exit(3);", "throw new Exception('child');", "echo 'noted'; flush();", "str_repeat('x', 1 << 31);"],
+)
+def test_a_fork_of_the_worker_answers_nothing(bench: Bench, child: str) -> None:
+    fork = f"$child = pcntl_fork(); if ($child === 0) {{ {child} exit; }} pcntl_waitpid($child, $status); return 'parent';"
+    guest = bench.loaded(php(f"if (!function_exists('pcntl_fork')) {{ return 'parent'; }} {fork}"))
+    for _ in range(2):
+        assert guest.call().text == "parent"
+
+
 def test_warnings_go_to_the_log_and_not_into_the_answer(bench: Bench) -> None:
     guest = bench.loaded(php("echo $missing; echo 'x';"))
     assert guest.call().text == "x"

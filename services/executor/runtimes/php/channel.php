@@ -49,6 +49,7 @@ final class Channel
 {
     /** @var resource */
     private $stream;
+    private int $owner;
     private string $rest = '';
     private int $credit = 0;
     /** @var list<Frame> frames that came while a stream waited for credit */
@@ -57,6 +58,7 @@ final class Channel
     public function __construct(int $descriptor)
     {
         $this->stream = \fopen("php://fd/$descriptor", 'r+'); // a copy of the descriptor, under another number
+        $this->owner = \getmypid();
         \stream_set_timeout($this->stream, -1);
         \stream_set_chunk_size($this->stream, READ_BYTES);
         self::protect($descriptor);
@@ -86,8 +88,17 @@ final class Channel
         return \array_shift($this->early) ?? $this->read();
     }
 
+    /** Whether this is the worker, and not a fork of it: that speaks to nobody. */
+    public function owned(): bool
+    {
+        return \getmypid() === $this->owner;
+    }
+
     public function send(int $type, int $call, int $status, string $head, string $body, int $cpuUs = 0, int $peakKib = 0, int $flags = 0): void
     {
+        if (!$this->owned()) {
+            throw new Gone();
+        }
         $length = FIXED_BYTES + \strlen($head) + \strlen($body);
         $data = \pack('NCCnNNNN', $length, $type, $flags, $status, $call, \strlen($head), $cpuUs, $peakKib) . $head . $body;
         while ($data !== '') {
@@ -157,7 +168,7 @@ final class Channel
     }
 }
 
-/** The executor has closed the descriptor: there is nobody left to tell. */
+/** The executor has closed the descriptor, or this is a fork of the worker: there is nobody to tell. */
 final class Gone extends \Exception
 {
 }

@@ -350,7 +350,9 @@ final class Worker
         $last = \error_get_last();
         $error = $last !== null && ($last['type'] & FATAL) !== 0 ? $last : null;
         try {
-            if (self::$loading) {
+            if (!self::$channel->owned()) {
+                self::logged();
+            } elseif (self::$loading) {
                 self::$loading = false;
                 $place = $error ? relative($error['file'], self::$root) . ":{$error['line']}: " : '';
                 $message = $error ? relative($error['message'], self::$root) : 'the code ended the process while it was loaded';
@@ -373,7 +375,7 @@ final class Worker
         $place = relative($error['file'], self::$root) . ":{$error['line']}";
         if (\str_starts_with($message, 'Allowed memory size')) {
             $text = 'memory limit of ' . self::$memoryMb . ' MB exceeded';
-            self::fail(self::$call, 'memory_limit', 502, 'Error', $text, "$message\n    at $place");
+            self::fail(self::$call, 'memory_limit', 502, '', $text, "$message\n    at $place");
             return;
         }
         self::fail(self::$call, 'handler_error', 500, 'Error', $message, "$message\n    at $place");
