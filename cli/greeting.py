@@ -26,7 +26,7 @@ async def facts(platform: Platform, *, complain: Callable[[str], None]) -> Welco
         complain: told what is missing, every ten seconds that it takes.
     """
     address = f"http://{preflight.reachable(platform.host)}:{platform.port}"
-    languages, (_, weakness) = await asyncio.gather(survey.languages(), survey.isolation(platform.data))
+    languages, (strength, weakness) = await asyncio.gather(survey.languages(), survey.isolation(platform.data))
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         look = _Look(client, complain)
         await look.until_ready(f"http://127.0.0.1:{platform.ops_ports['registry']}/readyz", name="registry")
@@ -36,6 +36,8 @@ async def facts(platform: Platform, *, complain: Callable[[str], None]) -> Welco
     isolation = str(executors[0]["isolation"]) if executors else "unknown"
     if isolation == "process":
         weakness = f"no sandbox: {weakness or 'FNBUS_ISOLATION says so'}; functions see this machine's files and network"
+    elif isolation == strength.partition(",")[0]:
+        isolation = strength  # what holds the limits, too
     return Welcome(
         address=address,
         catalog=catalog,

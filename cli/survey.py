@@ -26,21 +26,31 @@ class Language:
 
 async def languages() -> tuple[Language, ...]:
     """Probe all runtimes at once, with the programs that the executor would use; sorted as the executor has them."""
-    try:
-        named = programs(ExecutorSettings())
-    except ValueError:  # the executor says which setting is wrong
-        named = {}
+    named = programs(_settings())
     return tuple(await asyncio.gather(*(_probe(runtime, named.get(runtime.name)) for runtime in runtimes(named))))
 
 
 async def isolation(state: Path) -> tuple[str, str]:
-    """Return how functions are kept apart here (`bubblewrap` or `process`), and why not better; files go below `state`."""
+    """Return how functions are kept apart here, and why not better; files go below `state`.
+
+    The former is `process`, or bubblewrap with all that holds limits on this machine.
+    """
+    if _settings().isolation == "process":
+        return "process", "FNBUS_ISOLATION says so"
     try:
         sandbox = await choice.probe(state)
     except errors.UnavailableError as error:
         return "process", str(error)
     sandbox.close()
     return sandbox.features, ""
+
+
+def _settings() -> ExecutorSettings:
+    """Return what the executor would be told; as if nothing was where a setting is wrong, which it says itself."""
+    try:
+        return ExecutorSettings()
+    except ValueError:
+        return ExecutorSettings.model_construct()
 
 
 async def _probe(runtime: Runtime, program: Path | None) -> Language:

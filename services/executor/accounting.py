@@ -107,6 +107,11 @@ class Account:
             self.used_us += max(ended_us - self._children_us, 0)
             self._children_us = ended_us
 
+    def glance(self) -> None:
+        """Take down what is cheap to know while a call goes on after its answer."""
+        if self._cell is not None:
+            self.see(Usage(memory_bytes=self._cell.memory_kib() * _KIB, processes=0, children_us=self._children_us))
+
     def see(self, usage: Usage) -> None:
         """Take down what the worker uses while a call runs."""
         if self._cell is None:

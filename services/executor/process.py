@@ -531,6 +531,8 @@ class Worker(asyncio.Protocol):
         if ends:
             goes_on = frame.flags & BACKGROUND and stage is not Stage.BACKGROUND
             self.stage = Stage.BACKGROUND if goes_on else Stage.NONE
+            if goes_on:
+                self.account.glance()
         return ends
 
     def _died(self) -> None:

@@ -24,6 +24,24 @@ async def test_doctor_finds_what_this_platform_needs(tmp_path: Path) -> None:
     assert found["state.folder"].verdict is Verdict.OK
 
 
+async def test_doctor_says_which_limits_are_in_force(tmp_path: Path) -> None:
+    (finding,) = [each for each in await doctor.examine(_circumstances(tmp_path)) if each.id == "system.isolation"]
+    if finding.verdict is not Verdict.OK:
+        assert "without a sandbox" in finding.text
+        return
+    assert finding.text.startswith("bubblewrap, ")
+    for some in (("seccomp", "no seccomp"), ("cgroup v1", "cgroup v2", "rlimits and watchdog"), ("fence", "no fence")):
+        assert any(f", {each}" in finding.text for each in some), some
+
+
+async def test_doctor_warns_when_functions_are_to_run_without_a_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FNBUS_ISOLATION", "process")
+    (finding,) = [each for each in await doctor.examine(_circumstances(tmp_path)) if each.id == "system.isolation"]
+    assert (finding.verdict, "FNBUS_ISOLATION says so" in finding.text) == (Verdict.WARN, True)
+
+
 async def test_doctor_says_that_a_program_that_a_setting_names_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FN_PHP_BIN", "/nope")
     monkeypatch.setenv("FNBUS_NODE_BIN", "/nope")
