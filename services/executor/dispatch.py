@@ -19,7 +19,7 @@ from services.executor import results, runs, telling
 from services.executor.boot import Boot, StartError
 from services.executor.catalogue import Catalogue, Known, VersionKey
 from services.executor.deadlines import QUEUE_TIMEOUT, Deadlines
-from services.executor.frames import COMPUTED, PRINTED, Frame, FrameType
+from services.executor.frames import COMPUTED, Frame, FrameType
 from services.executor.live import LiveLogs, WorkerTap
 from services.executor.output import NO_OUTPUT, Output
 from services.executor.pool import Pool
@@ -326,7 +326,7 @@ class Dispatch:
             waited=not frame.flags & COMPUTED,
             used_bytes=account.memory_kib * _KIB,
             used_us=cpu_us,
-            alone=frame.flags & PRINTED != 0 or account.crowded,
+            alone=output is not NO_OUTPUT or account.crowded,
         )
         if run.verdict is not None:
             result = results.of_verdict(run.verdict, output)._replace(cpu_us=cpu_us, peak_kib=peak_kib)

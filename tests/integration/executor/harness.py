@@ -108,7 +108,12 @@ class Platform:
     ) -> VersionEntry:
         """Deploy a function and wait until the executor knows it."""
         content = files or {"handler.py": name.encode()}
-        bundle = Bundle(files=tuple(BundleFile(path=path, data=data) for path, data in sorted(content.items())))
+        bundle = Bundle(
+            files=tuple(
+                BundleFile(path=path, data=data, executable=data.startswith(b"\x7fELF"))
+                for path, data in sorted(content.items())
+            )
+        )
         digest = bundles.bundle_digest(bundle)
         await (await self.bus.objects(subjects.BUNDLE_STORE)).put(digest, codec.encode(bundle))
         version = VersionEntry(

@@ -1,6 +1,7 @@
-"""Calls that are sent to a Python worker before it has answered others: each runs at most once, and owns what it prints."""
+"""Calls that are sent to a worker before it has answered others: each runs at most once, and owns what it prints."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,40 +9,18 @@ import pytest
 
 from libs.messages.calls import FailureCode, Reply
 from libs.messages.catalog import Policy, VersionEntry
+from libs.testing import builds
 from libs.testing.buses import MemoryNet
 from libs.testing.wait import eventually
 from services.executor.growth import Growth
 from services.executor.pace import Pace
-from services.executor.runtimes.python import PythonRuntime
+from services.executor.runtimes.base import Runtime
+from services.executor.runtimes.installed import runtimes
+from services.executor.runtimes.rust import RustRuntime
+from tests.integration.executor import ahead_handlers
 from tests.integration.executor.harness import Platform
 
-HANDLER = b"""
-import ctypes, os, time
-
-def handler(event):
-    told = event["body"]
-    number, what = told.split()
-    with open(os.environ.get("BEGUN", "%s"), "a") as begun:
-        begun.write(number + "\\n")
-    if what == "print":
-        print("print " + number)
-    elif what == "raw":
-        os.write(2, b"raw " + number.encode() + b"\\n")
-    elif what == "flood":
-        os.write(1, (number + "\\n").encode() * 40_000)
-    elif what == "exit":
-        os._exit(3)
-    elif what == "pause":
-        while not os.path.exists("%s"):
-            time.sleep(0.01)
-    elif what == "sleep":
-        time.sleep(1000)
-    elif what == "fail":
-        raise RuntimeError(number)
-    elif what == "stream":
-        return {"status": 200, "headers": {}, "stream": (str(piece) + "," for piece in range(30))}
-    return number
-"""
+TAKING_PART = ("python", "node", "rust")
 HEAD = b'{"id":"1","context":{},"params":{},"headers":{}}'
 
 
@@ -51,14 +30,29 @@ def as_deep_as_may_be(pace: Pace, most: int, now: float) -> int:
     return most
 
 
+@pytest.fixture(scope="module", params=TAKING_PART)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """Each one whose workers may get calls ahead."""
+    # Programs that are run once are not worth the time it takes to make them fast.
+    known = {each.name: each for each in (*runtimes(), RustRuntime(optimised=False))}
+    chosen = known[request.param]
+    availability = asyncio.run(chosen.probe())
+    if not availability.present:
+        message = f"{chosen.name} is not here: {availability.hint}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return chosen
+
+
 @pytest.fixture
-async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
-    """A platform in memory with one Python worker at most, which gets calls ahead however long they take here."""
+async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> AsyncIterator[Platform]:
+    """A platform in memory with one worker at most, which gets calls ahead however long they take here."""
     monkeypatch.setattr(Growth, "computes", property(lambda _: True))  # pyright: ignore[reportUnknownLambdaType]  any
     monkeypatch.setattr(Pace, "depth", as_deep_as_may_be)
     net = MemoryNet()
     made = Platform(net, tmp_path)
-    made.runtimes = {"python": PythonRuntime()}
+    made.runtimes = {runtime.name: runtime}
     async with made.running(max_workers=1) as running:
         yield running
     await net.close()
@@ -67,27 +61,38 @@ async def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 class Function:
     """A function with a warm worker."""
 
-    def __init__(self, platform: Platform, version: VersionEntry, begun: Path, gate: Path) -> None:
+    def __init__(self, platform: Platform, language: str, version: VersionEntry, folder: Path) -> None:
         self.platform = platform
+        self.language = language
         self.version = version
-        self.begun = begun
-        self.gate = gate
+        self.folder = folder
+        self.begun = folder / "begun"
+        self.gate = folder / "gate"
 
     @classmethod
-    async def warm(cls, platform: Platform, folder: Path) -> "Function":
+    async def warm(cls, platform: Platform, runtime: Runtime, folder: Path) -> "Function":
         """Deploy it and start its worker."""
-        begun, gate = folder / "begun", folder / "gate"
-        code = HANDLER % (bytes(begun), bytes(gate))
-        version = await platform.deploy(runtime="python", files={"handler.py": code}, policy=Policy(max_concurrency=1000))
-        made = cls(platform, version, begun, gate)
+        entrypoint, source = ahead_handlers.SOURCES[runtime.name]
+        code = folder / "code"
+        code.mkdir()
+        (code / entrypoint).write_text(source)
+        plan = runtime.build(code, entrypoint) if runtime.name == "rust" else None
+        if plan is not None:
+            builds.build(plan, code)
+        files = {str(path.relative_to(code)): path.read_bytes() for path in code.rglob("*") if path.is_file()}
+        version = await platform.deploy(
+            runtime=runtime.name, entrypoint=entrypoint, files=files, policy=Policy(max_concurrency=1000)
+        )
+        made = cls(platform, runtime.name, version, folder)
         assert (await made.call("0", "nothing")).status == 200
-        begun.unlink()
+        made.begun.unlink()
         return made
 
     async def call(self, number: str, what: str, **fields: object) -> Reply:
         """Call it."""
+        body = f"{number} {what} {self.folder}".encode()
         invocation = self.platform.invocation(
-            self.version, runtime="python", head=HEAD, body=f"{number} {what}".encode(), id=f"call-{number}", **fields
+            self.version, runtime=self.language, head=HEAD, body=body, id=f"call-{number}", **fields
         )
         return await self.platform.send(invocation)
 
@@ -109,9 +114,15 @@ class Function:
 
 
 @pytest.fixture
-async def function(platform: Platform, tmp_path: Path) -> Function:
+async def function(platform: Platform, runtime: Runtime, tmp_path: Path) -> Function:
     """A warm function."""
-    return await Function.warm(platform, tmp_path)
+    return await Function.warm(platform, runtime, tmp_path)
+
+
+def knowing(function: Function, what: str) -> None:
+    """Leave a language out that has no form of what is tried."""
+    if not ahead_handlers.does(function.language, what):
+        pytest.skip(f"{function.language} has no form of it")
 
 
 async def test_calls_are_sent_ahead_and_answered_in_order(platform: Platform, function: Function) -> None:
@@ -125,7 +136,7 @@ async def test_calls_are_sent_ahead_and_answered_in_order(platform: Platform, fu
     assert sum(each.cpu_us for each in executions) > 0
 
 
-@pytest.mark.parametrize("what", ["print", "raw", "flood"])
+@pytest.mark.parametrize("what", ["print", "raw", "child", "flood"])
 async def test_output_is_that_of_the_call_that_printed_it_when_calls_are_sent_ahead(
     platform: Platform, function: Function, what: str
 ) -> None:
@@ -193,7 +204,8 @@ async def test_worker_is_ended_when_a_call_that_was_sent_ahead_is_over_its_deadl
 
 
 async def test_calls_behind_an_error_or_a_stream_are_answered(platform: Platform, function: Function) -> None:
-    whats = ["stream" if number == 20 else "fail" if number % 5 == 2 else "nothing" for number in range(30)]
+    stream = "stream" if ahead_handlers.does(function.language, "stream") else "nothing"
+    whats = [stream if number == 20 else "fail" if number % 5 == 2 else "nothing" for number in range(30)]
     replies = await function.crowd(whats)
     for number, (what, reply) in enumerate(zip(whats, replies, strict=True), start=1):
         if what == "fail":
@@ -202,4 +214,13 @@ async def test_calls_behind_an_error_or_a_stream_are_answered(platform: Platform
             assert reply.body == b"%d" % number
         else:
             assert reply.status == 200
+    assert platform.executor.dispatch.pool.sent_ahead
+
+
+async def test_calls_wait_for_a_promise_of_the_one_before_them(platform: Platform, function: Function) -> None:
+    knowing(function, "later")
+    whats = ["later" if number % 3 == 1 else "nothing" for number in range(30)]
+    replies = await function.crowd(whats)
+    assert [reply.body for reply in replies] == [b"%d" % number for number in range(1, 31)]
+    assert function.times_begun() == list(range(31))
     assert platform.executor.dispatch.pool.sent_ahead

@@ -59,6 +59,7 @@ serve({
   version: Deno.version.deno,
   descriptor,
   writeNow: null,
+  hasPrinted: null,
   prepare,
   settle,
   run,

@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import { InvalidResponse, answerOf, headOf, typeOfPiece } from "./answers.mjs";
 import { ANSWER, BACKGROUND, CHUNK, CHUNK_BYTES, COMPUTED, EMPTY, END, ERROR, START, WINDOW } from "./channel.mjs";
 import { messageOf, stackOf, statusOf, typeOf } from "./failures.mjs";
+import { begin, hasWaited } from "./meter.mjs";
 import { NoPiece, bytesOfPiece } from "./pieces.mjs";
 
 const INVALID = Buffer.from('{"error":"invalid runtime response"}');
@@ -20,7 +21,6 @@ const notInNextTurn = clearImmediate;
 export class Call {
   #id;
   #worker;
-  #started;
   #waited = false;
   #answered = false;
   #credit = WINDOW;
@@ -30,16 +30,25 @@ export class Call {
   /** The body of its request, when the handler reads that by and by. */
   intake = null;
 
-  /** `worker` has `channel`, `meter`, `root` and `log(text)`. */
+  /** `worker` has `channel`, `root`, `log(text)`, `unread(id)`, which is asked for flags of the last frame, and `onFree()`. */
   constructor(id, worker) {
     this.#id = id;
     this.#worker = worker;
-    this.#started = worker.meter.start();
+    begin();
+  }
+
+  get id() {
+    return this.#id;
   }
 
   /** Whether its last frame that can tell of an error is still to come. */
   get open() {
     return !this.#answered;
+  }
+
+  /** Whether its last frame is still to come. */
+  get runs() {
+    return !this.#answered || this.#background;
   }
 
   /** Runs `run(this)` and answers with what it returns, in this turn of the event loop if it needs no other. */
@@ -210,9 +219,10 @@ export class Call {
 
   #send(kind, frame) {
     if (kind === START || kind === CHUNK) return this.#worker.channel.send(kind, this.#id, frame);
-    const { cpuUs, peakKib, waited } = this.#worker.meter.stop(this.#started);
-    const flags = (this.#waited || waited ? 0 : COMPUTED) | (this.#background ? BACKGROUND : 0);
-    this.#worker.channel.send(kind, this.#id, { ...frame, flags, cpuUs, peakKib });
+    const flags = this.#waited || hasWaited() ? 0 : COMPUTED;
+    if (this.#background) return this.#worker.channel.send(kind, this.#id, { ...frame, flags: flags | BACKGROUND });
+    this.#worker.channel.send(kind, this.#id, { ...frame, flags: flags | this.#worker.unread(this.#id) });
+    this.#worker.onFree();
   }
 }
 

@@ -18,6 +18,8 @@ export const BODY = 12;
 
 export const COMPUTED = 0x01;
 export const BACKGROUND = 0x02;
+export const PRINTED = 0x04;
+export const AHEAD = 0x08;
 export const PIECEWISE = 0x10;
 export const LAST = 0x20;
 
@@ -35,7 +37,7 @@ const JOIN_BELOW = 65536; // copying a body up to this size is cheaper than a se
 
 // Bound now: user code may replace what it finds on the prototypes, but then breaks only what it does itself.
 const { allocUnsafe, allocUnsafeSlow, concat, from } = Buffer;
-const { min, max } = Math;
+const { max } = Math;
 
 export class Channel {
   #descriptor;
@@ -47,6 +49,9 @@ export class Channel {
   #pieces = []; // of a frame that has not come whole
   #have = 0;
   #wanted = 0;
+
+  /** Bytes that were written past the stream. */
+  sent = 0;
 
   /**
    * Calls `onFrame(type, call, status, head text, body, flags)` for each frame and `onEnd()` when the executor has gone.
@@ -101,7 +106,8 @@ export class Channel {
     this.#onFrame(data[4], data.readUInt32BE(8), data.readUInt16BE(6), data.utf8Slice(HEADER_SIZE, bodyAt), body, data[5]);
   }
 
-  send(kind, call, { flags = 0, status = 0, head = EMPTY, body = EMPTY, cpuUs = 0, peakKib = 0 } = {}) {
+  /** What a call used is not said, since the executor takes the kernel's word for it. */
+  send(kind, call, { flags = 0, status = 0, head = EMPTY, body = EMPTY } = {}) {
     const joined = body.length < JOIN_BELOW;
     const bodyAt = HEADER_SIZE + head.length;
     const frame = allocUnsafe(joined ? bodyAt + body.length : bodyAt);
@@ -111,8 +117,7 @@ export class Channel {
     frame.writeUInt16BE(status, 6);
     frame.writeUInt32BE(call, 8);
     frame.writeUInt32BE(head.length, 12);
-    frame.writeUInt32BE(min(cpuUs, 0xffffffff), 16);
-    frame.writeUInt32BE(min(peakKib, 0xffffffff), 20);
+    frame.fill(0, 16, HEADER_SIZE);
     frame.set(head, HEADER_SIZE);
     if (joined) frame.set(body, bodyAt);
     this.#put(frame);
@@ -129,6 +134,7 @@ export class Channel {
         if (error?.code !== "EAGAIN") return this.#onEnd();
         sent = 0;
       }
+      this.sent += sent;
       if (sent === bytes.length) return;
       bytes = bytes.subarray(sent);
     }

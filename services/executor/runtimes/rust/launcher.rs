@@ -27,7 +27,7 @@ fn main() {
     let descriptor: RawFd = std::env::args().last().and_then(|text| text.parse().ok()).expect("number of the descriptor");
     // Never closed here: it goes on into the program.
     let mut socket = ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(descriptor) });
-    let greeting = concat!(r#"{"protocol":1,"runtime":"rust","version":""#, env!("FNBUS_RUST_VERSION"), "\"}");
+    let greeting = concat!(r#"{"protocol":1,"runtime":"rust","version":""#, env!("FNBUS_RUST_VERSION"), r#"","read_ahead":true}"#);
     let _ = serve(&mut socket, descriptor, greeting); // an error is an executor that has gone
 }
 

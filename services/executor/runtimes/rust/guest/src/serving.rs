@@ -11,7 +11,7 @@ use serde_json::{json, Map, Value};
 use crate::answers::{answer_of, Answer};
 use crate::events::event_of;
 use crate::failures::{self, Failure};
-use crate::frames::{Channel, Frame, Meta, ANSWER, CALL, ERROR, LOADED};
+use crate::frames::{Channel, Frame, Meta, AHEAD, ANSWER, CALL, ERROR, LOADED, PRINTED};
 use crate::handlers::Handler;
 use crate::usage::Meter;
 
@@ -23,7 +23,7 @@ const INVALID: &[u8] = br#"{"error":"invalid runtime response"}"#;
 pub fn serve<M, H: Handler<M>>(handler: H) {
     let (channel, load) = handed_over().expect("started by the launcher");
     failures::watch_panics();
-    let mut guest = Guest { channel, env: Map::new(), secrets: Map::new(), meter: Meter::default() };
+    let mut guest = Guest { channel, env: Map::new(), secrets: Map::new(), meter: Meter::new(), unread: 0 };
     let _ = guest.serve(&load, &handler); // an error is an executor that has gone
     flush();
     std::process::exit(0);
@@ -44,6 +44,8 @@ struct Guest {
     env: Map<String, Value>,
     secrets: Map<String, Value>,
     meter: Meter,
+    /// The last call, when what it printed lay unread at its end.
+    unread: u32,
 }
 
 impl Guest {
@@ -58,6 +60,9 @@ impl Guest {
         loop {
             let frame = self.channel.receive()?;
             if frame.kind == CALL {
+                if self.unread != 0 && frame.flags & AHEAD != 0 {
+                    self.channel.wait_read(self.unread)?;
+                }
                 self.answer(&frame, handler)?;
             }
         }
@@ -112,8 +117,15 @@ impl Guest {
 
     fn send(&mut self, kind: u8, call: u32, status: u16, head: &[u8], body: &[u8]) -> io::Result<()> {
         flush();
-        let (cpu_us, peak_kib, flags) = if call == 0 { (0, 0, 0) } else { self.meter.end() };
-        self.channel.send(&Meta { kind, flags, status, call, cpu_us, peak_kib }, head, body)
+        let mut flags = 0;
+        if call != 0 {
+            flags = self.meter.computed();
+            if self.meter.has_printed() {
+                flags |= PRINTED;
+            }
+            self.unread = if flags & PRINTED == 0 { 0 } else { call };
+        }
+        self.channel.send(&Meta { kind, flags, status, call }, head, body)
     }
 }
 

@@ -1,69 +1,66 @@
-//! What the worker has used, as the kernel tells it.
+//! What the executor cannot see of a call as well as the worker: whether it waited, and whether it printed.
 
-use std::fs;
+use std::os::fd::RawFd;
 
 /// Flag of an answer: the call never gave its processor away.
 const COMPUTED: u8 = 0x01;
 const SELF: i32 = 0;
+const DUPLICATE_CLOSE_ON_EXEC: i32 = 1030;
+const UNREAD: u64 = 0x541b; // FIONREAD
+/// Copies of the output's descriptors get numbers from here on.
+const OWN_DESCRIPTORS: i32 = 200;
 
 /// `struct rusage` of 64-bit Linux, as far as it is needed.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Resources {
-    user: [i64; 2],
-    system: [i64; 2],
-    max_rss: i64,
-    unused: [i64; 3],
-    minor_faults: i64,
-    others: [i64; 7],
+    times: [i64; 4],
+    others: [i64; 12],
     voluntary_switches: i64,
     involuntary_switches: i64,
 }
 
 extern "C" {
     fn getrusage(who: i32, resources: *mut Resources) -> i32;
+    fn fcntl(descriptor: i32, command: i32, ...) -> i32;
+    fn ioctl(descriptor: i32, request: u64, ...) -> i32;
 }
 
-fn now() -> Resources {
+fn voluntary_switches() -> i64 {
     let mut resources = Resources::default();
     unsafe { getrusage(SELF, &mut resources) };
-    resources
+    resources.voluntary_switches
 }
 
-/// Microseconds of CPU, the largest resident size in KiB, and the flags of an answer.
-pub type Used = (u32, u32, u8);
-
-#[derive(Default)]
 pub struct Meter {
-    before: Resources,
-    faults: i64,
-    peak_kib: u32,
+    switches: i64,
+    outputs: [RawFd; 2],
 }
 
 impl Meter {
+    /// The standard output and error of now are those that it watches, whatever the function does to them.
+    pub fn new() -> Meter {
+        Meter { switches: 0, outputs: [1, 2].map(|each| unsafe { fcntl(each, DUPLICATE_CLOSE_ON_EXEC, OWN_DESCRIPTORS) }) }
+    }
+
     pub fn begin(&mut self) {
-        self.before = now();
+        self.switches = voluntary_switches();
     }
 
-    /// What was used since `begin`.
-    pub fn end(&mut self) -> Used {
-        let (now, before) = (now(), self.before);
-        let cpu = [(now.user, before.user), (now.system, before.system)]
-            .iter()
-            .map(|(after, before)| (after[0] - before[0]) * 1_000_000 + after[1] - before[1])
-            .sum::<i64>();
-        let flags = if now.voluntary_switches == before.voluntary_switches { COMPUTED } else { 0 };
-        (u32::try_from(cpu).unwrap_or(0), self.peak(now.minor_faults), flags)
-    }
-
-    /// `max_rss` outlives an exec, so the program's own figure is read; without a fault there are no new pages.
-    fn peak(&mut self, faults: i64) -> u32 {
-        if faults != self.faults {
-            self.faults = faults;
-            let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            self.peak_kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    /// The flags of the answer to the call that has begun last.
+    pub fn computed(&self) -> u8 {
+        if voluntary_switches() == self.switches {
+            COMPUTED
+        } else {
+            0
         }
-        self.peak_kib
+    }
+
+    /// Whether something lies in the output's pipes; also when that cannot be told.
+    pub fn has_printed(&self) -> bool {
+        self.outputs.iter().any(|output| {
+            let mut unread = 0_i32;
+            unsafe { ioctl(*output, UNREAD, &mut unread) != 0 || unread != 0 }
+        })
     }
 }
