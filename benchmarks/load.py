@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,14 +46,27 @@ async def wrk(url: str, *, connections: int, seconds: float, script: Path | None
     return parse(output.decode(), connections)
 
 
-async def get(url: str) -> int:
-    """GET a URL on a connection of its own and return the status; with many at once a client library's work would count."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer, and how long it took from the connection's first packet to its last."""
+
+    status: int
+    head: str
+    """Status line and headers."""
+    ms: float
+
+
+async def get(url: str) -> Answer:
+    """GET a URL on a connection of its own: what a client library does for a call would count as the platform's time."""
     parts = urlsplit(url)
+    began = time.perf_counter()
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(f"GET {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nconnection: close\r\n\r\n".encode())
     answer = await reader.read()
+    ms = (time.perf_counter() - began) * 1000
     writer.close()
-    return int(answer.split(b" ", 2)[1])
+    head = answer.partition(b"\r\n\r\n")[0].decode("latin-1")
+    return Answer(status=int(head.split(" ", 2)[1]), head=head, ms=ms)
 
 
 def parse(text: str, connections: int) -> Load:

@@ -55,11 +55,10 @@ async def cold(report: Report, cluster: Cluster, languages: Sequence[str], count
             await asyncio.sleep(_SETTLE_SECONDS)
             first = number % len(languages)
             for language in (*languages[first:], *languages[:first]):
-                began = time.perf_counter()
-                answer = await client.get(f"/{names[language]}")
-                taken[language].append((time.perf_counter() - began) * 1000)
+                answer = await load.get(f"{cluster.url}/{names[language]}")
+                taken[language].append(answer.ms)
                 starting[language].append(_stage(answer, "cold"))
-                failed[language] += not answer.is_success
+                failed[language] += answer.status >= _FIRST_ERROR
     columns = "runtime", "functions", "p50 ms", "p99 ms", "max ms", "start of the worker p50 ms", "errors"
     report.table("Cold calls", *columns)
     for language, times in taken.items():
@@ -146,12 +145,12 @@ async def _at_once(url: str, names: Sequence[str]) -> tuple[float, int]:
     """Return how long all calls took together, and how many failed."""
     began = time.perf_counter()
     found = await asyncio.gather(*(load.get(f"{url}/{name}") for name in names for _ in range(_AT_ONCE)))
-    return time.perf_counter() - began, sum(status >= _FIRST_ERROR for status in found)
+    return time.perf_counter() - began, sum(answer.status >= _FIRST_ERROR for answer in found)
 
 
-def _stage(answer: httpx.Response, name: str) -> float:
+def _stage(answer: load.Answer, name: str) -> float:
     """Return how long a stage of a call took, as the answer tells it, in milliseconds; 0 when there was none."""
-    found = re.search(rf"\b{name};dur=([\d.]+)", answer.headers.get("server-timing", ""))
+    found = re.search(rf"(?mi)^server-timing:.*\b{name};dur=([\d.]+)", answer.head)
     return float(found[1]) if found else 0.0
 
 
