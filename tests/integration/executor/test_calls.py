@@ -50,6 +50,14 @@ async def test_handler_is_dead_when_the_timeout_is_told(platform: Platform, tmp_
     assert (await platform.call(version)).status == 200
 
 
+@pytest.mark.parametrize("body", [b"hang", b"half", b"signal 19"])
+async def test_call_ends_at_its_deadline_whatever_its_guest_does(platform: Platform, body: bytes) -> None:
+    version = await platform.deploy(policy=Policy(max_concurrency=1))
+    reply = await platform.call(version, body, budget_ms=500)
+    assert (reply.code, reply.stage) == (FailureCode.TIMEOUT, "run")
+    assert (await platform.call(version)).status == 200
+
+
 async def test_timeout_names_the_start_when_that_spent_the_budget(platform: Platform) -> None:
     version = await platform.deploy(runtime="never-ready")
     reply = await platform.call(version, runtime="never-ready", budget_ms=200)

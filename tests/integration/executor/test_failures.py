@@ -75,11 +75,15 @@ class Unsteady(PassingObjects):
     def __init__(self, inner: ObjectStore) -> None:
         super().__init__(inner)
         self.gone = False
+        self.answers = asyncio.Event()
+        """Whether it gives anything at all yet: a slow one does so later."""
+        self.answers.set()
         self.nonsense = 0
         self.reads = 0
 
     async def get(self, key: str) -> bytes:
         self.reads += 1
+        await self.answers.wait()
         if self.gone:
             raise errors.UnavailableError("the store is gone")
         if self.nonsense:
@@ -116,6 +120,31 @@ async def test_code_that_is_here_runs_while_the_store_is_gone(alone: Platform) -
         assert (reply.code, "the store is gone" in reply.message) == (FailureCode.UNAVAILABLE, True)
         store.gone = False
         assert (await platform.call(other, function="other")).status == 200
+
+
+async def test_slow_store_holds_up_nobody_whose_code_is_here(alone: Platform) -> None:
+    async with unsteady(alone) as (platform, store):
+        version = await platform.deploy()
+        assert (await platform.call(version)).status == 200
+        store.answers.clear()
+        other = await platform.deploy("other")
+        reply = await platform.call(other, function="other", budget_ms=300)
+        assert (reply.code, reply.stage) == (FailureCode.TIMEOUT, "cold")
+        waiting = asyncio.create_task(platform.call(other, function="other"))
+        await eventually(lambda: platform.executor.dispatch.unfinished, within=PATIENCE)
+        for body, code in ((b"", FailureCode.NONE), (b"exit 3", FailureCode.CRASH), (b"", FailureCode.NONE)):
+            assert (await platform.call(version, body)).code is code
+        assert not waiting.done()
+        store.answers.set()
+        assert (await waiting).status == 200
+
+
+async def test_deploy_fetches_code_before_anybody_calls(alone: Platform) -> None:
+    async with unsteady(alone) as (platform, store):
+        version = await platform.deploy()
+        await eventually(lambda: store.reads == 1, within=PATIENCE)
+        assert (await platform.call(version)).status == 200
+        assert store.reads == 1
 
 
 async def test_bundle_that_arrives_corrupt_is_fetched_once_more(alone: Platform) -> None:

@@ -134,14 +134,15 @@ def child(query):
     return subprocess.Popen(["/bin/sleep", "120"], start_new_session=True).pid
 
 def forge(query):
+    import struct
     head = b'[["x-forged","yes"]]'
-    frame = len(head).to_bytes(4, "little") + b"\x05" + b"\0" * 19 + head
-    os.write(1, frame)
-    for fd in range(3, 64):
-        try:
-            os.write(fd, frame)
-        except OSError:
-            pass
+    for call in range(1, 4):
+        frame = struct.pack(">IBBHIIII", 20 + len(head), 5, 0, 200, call, len(head), 0, 0) + head
+        for fd in (int(query["fd"]),) if "fd" in query else range(1, 256):
+            try:
+                os.write(fd, frame)
+            except OSError:
+                pass
     return "forged"
 
 def leave(query):

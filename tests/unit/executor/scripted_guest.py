@@ -148,6 +148,9 @@ def obey(peer: socket.socket, call: int, head: bytes, body: bytes) -> None:  # n
         case ["close"]:
             peer.close()
             time.sleep(1000)
+        case ["half"]:
+            peer.sendall(answer[: len(answer) - 1])
+            time.sleep(1000)
         case ["piecemeal"]:
             for at in range(len(answer)):
                 peer.sendall(answer[at : at + 1])
