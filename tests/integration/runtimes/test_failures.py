@@ -26,6 +26,16 @@ def test_a_handler_that_raises_is_answered_with_its_message(answered: Answered) 
     assert answer.failure["type"] in ("RuntimeError", "Error")
 
 
+def test_an_error_of_a_class_of_its_own_is_told_by_that(answered: Answered) -> None:
+    sources: Sources = {
+        "python": "class Mine(TypeError):\n    pass\ndef handler(event):\n    raise Mine('no')\n",
+        "node": "class Mine extends TypeError {}\nexports.handler = () => { throw new Mine('no'); };\n",
+        "deno": "class Mine extends TypeError {}\nexport const handler = () => { throw new Mine('no'); };\n",
+        "php": "<?php class Mine extends TypeError {} function handler() { throw new Mine('no'); }\n",
+    }
+    assert answered(sources).failure["type"] == "Mine"
+
+
 def test_a_stack_shows_user_code_with_paths_of_its_own_folder_only(bench: Bench) -> None:
     sources: Sources = {
         "python": "def deep():\n    raise KeyError('k')\ndef handler(event):\n    deep()\n",

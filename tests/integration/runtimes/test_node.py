@@ -87,12 +87,24 @@ def test_a_fetch_response_of_json_is_json(answered: Answered) -> None:
 def test_anything_can_be_thrown(bench: Bench) -> None:
     source = (
         "exports.handler = (event) => { throw { s: 'text', u: undefined, o: { message: 'm' },"
-        " e: Object.assign(new Error('gone'), { code: 'ENOENT' }), n: Object.create(null) }[event.query.k]; };"
+        " e: Object.assign(new Error('gone'), { code: 'ENOENT' }), n: Object.create(null),"
+        " r: Object.defineProperty(new Error('rude'), 'name', { get() { throw 1; } }),"
+        " c: Object.defineProperty(new Error('rude'), 'code', { get() { throw 1; } }),"
+        " q: Object.defineProperty(new Error(), 'message', { get() { throw 1; } }) }[event.query.k]; };"
     )
     guest = bench.loaded({"node": source})
-    answers = {key: guest.call(query={"k": key}) for key in "suoen"}
+    answers = {key: guest.call(query={"k": key}) for key in "suoenrcq"}
     errors = {key: json.loads(answer.body)["error"] for key, answer in answers.items()}
-    assert errors == {"s": "text", "u": "undefined", "o": "m", "e": "gone", "n": "object"}
+    assert errors == {
+        "s": "text",
+        "u": "undefined",
+        "o": "m",
+        "e": "gone",
+        "n": "object",
+        "r": "rude",
+        "c": "rude",
+        "q": "Error",
+    }
     assert answers["e"].status == 404
 
 

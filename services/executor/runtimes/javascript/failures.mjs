@@ -9,9 +9,18 @@ const GUEST = new URL("..", import.meta.url).href;
 const OF_THE_RUNTIME = /^\s+at .*\(?(?:node:internal\/|ext:)/;
 const COLOUR = /\x1b\[[0-9;]*m/g;
 const LONGEST_STACK = 16384;
+const OF_THE_LANGUAGE = new Set(["Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError"]);
 
+/** The class of an error. One that does not say its name has that of the class that it extends, and is known by its own. */
 export function typeOf(error) {
-  return (error instanceof Error && (error.name || error.constructor?.name)) || typeof error;
+  try {
+    if (!(error instanceof Error)) return typeof error;
+    const [said, own] = [error.name, error.constructor?.name];
+    const found = typeof own === "string" && own !== "" && OF_THE_LANGUAGE.has(said) ? own : said || own;
+    return typeof found === "string" && found !== "" ? found : "Error";
+  } catch {
+    return "Error";
+  }
 }
 
 export function messageOf(error, root) {
@@ -26,7 +35,11 @@ export function messageOf(error, root) {
 
 /** HTTP status of an error that a handler threw. */
 export function statusOf(error) {
-  return error?.code === "ENOENT" ? 404 : 500;
+  try {
+    return error?.code === "ENOENT" ? 404 : 500;
+  } catch {
+    return 500;
+  }
 }
 
 /** The stack without the guest's and the runtime's own frames, with paths relative to `root`. */
