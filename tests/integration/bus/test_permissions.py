@@ -95,6 +95,25 @@ async def test_call_goes_from_gateway_to_executor_and_back(services: dict[str, B
     assert {message.subject[-1]: message.data or message.no_responders for message in found} == {"1": b"answer", "2": True}
 
 
+async def test_bodies_go_to_executors_and_nobody_listens_in(services: dict[str, Bus]) -> None:
+    gateway, executor = services["gateway"], services["executor"]
+    found: list[bytes] = []
+    asked: list[bytes] = []
+    inbox = gateway.new_inbox()
+    await gateway.subscribe(f"{inbox}.*", lambda message: asked.append(message.data))
+    await executor.subscribe(
+        subjects.body_pieces("executor-1"), lambda message: found.append(message.data), queue=subjects.EXECUTORS
+    )
+    for name, bus in services.items():
+        group = "" if name == "executor" else subjects.EXECUTORS
+        with pytest.raises(errors.FnbusError, match="refused"):
+            await bus.subscribe(subjects.body_pieces("executor-1"), lambda _: None, queue=group)
+    await executor.publish(f"{inbox}.body-1", b"more")
+    await eventually(lambda: asked == [b"more"])
+    await gateway.publish(subjects.body_pieces("executor-1"), b"piece")
+    await eventually(lambda: found == [b"piece"])
+
+
 async def test_heartbeats_cancels_and_logs_arrive(services: dict[str, Bus]) -> None:
     gateway, executor, scheduler = services["gateway"], services["executor"], services["scheduler"]
     at_gateway: list[str] = []

@@ -179,7 +179,7 @@ async def test_client_cannot_send_while_nobody_reads(
     await eventually(lambda: gateway.catalogue.table.names.find("read"))
     reader = Reader(await net.connect("executor"), executor)
     await reader.start()
-    total = 256 << 20
+    total = 64 << 20
     browser.begin(length=total)
     await reader.called()
     transport = browser.writer.transport

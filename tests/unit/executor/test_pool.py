@@ -449,6 +449,23 @@ def test_pool_sends_a_worker_no_more_ahead_than_its_share() -> None:
     assert len(effects.ahead[first.number]) == 1
 
 
+def test_pool_sends_no_call_ahead_that_is_to_be_apart_nor_one_behind_it() -> None:
+    class Apart(Call):
+        @property
+        def apart(self) -> bool:
+            return True
+
+    pool, effects = make(max_computing=1)
+    slot = short(pool, effects)
+    mine = [call(), call(), call(), Apart(version="a", deadline=100.0), call(), call()]
+    for each in mine:
+        pool.submit(each, 0.0)
+    assert done(pool, effects, slot) is mine[0]
+    assert effects.ahead[slot.number] == mine[2:3]
+    assert [done(pool, effects, slot) for _ in range(5)] == mine[1:]
+    assert (pool.unfinished, pool.idle) == (0, 1)
+
+
 def test_pool_gives_up_workers_one_by_one_when_there_are_more_than_make_use_of_the_cores() -> None:
     pool, effects = make(max_computing=2)
     pool.warm("a", 0.0, Terms(floor=4))
