@@ -1,7 +1,7 @@
 """A guest under test: the program of a runtime, driven over a socket pair without executor, sandbox or bus.
 
-The frames are written and read here from their description, independently of `services.executor.frames`, so that a mistake
-on one side is seen by the other.
+The frames are written and read here from their description, independently of `services.executor.workers.frames`, so that a
+mistake on one side is seen by the other.
 """
 
 import json

@@ -12,29 +12,31 @@ from libs.clock import Clock
 from libs.lifecycle import Service
 from libs.secrets import KeyRing
 from libs.telemetry.tracing import Tracing
-from services.executor import boot, building, guests
-from services.executor.bodies import Bodies
-from services.executor.boot import Boot
-from services.executor.bundles import Bundles
+from services.executor.builds import building
+from services.executor.calls import boot
+from services.executor.calls.bodies import Bodies
+from services.executor.calls.boot import Boot
+from services.executor.calls.consumer import CallConsumer
+from services.executor.calls.dispatch import Dispatch
+from services.executor.calls.live import LiveLogs
+from services.executor.calls.records import Records
 from services.executor.catalogue import Catalogue, Known
-from services.executor.consumer import CallConsumer
-from services.executor.descriptor import GuestDescriptor
-from services.executor.dispatch import Dispatch
-from services.executor.guests import Guests
+from services.executor.disk.bundles import Bundles
 from services.executor.heartbeat import Pulse
-from services.executor.jobs import JobConsumer
-from services.executor.live import LiveLogs
+from services.executor.jobs.jobs import JobConsumer
 from services.executor.metrics import ExecutorCollector
-from services.executor.places import Places
+from services.executor.pool.slots import Limits
 from services.executor.profile import of_version
-from services.executor.records import Records
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
 from services.executor.settings import ExecutorSettings, allowed, idle_seconds, memory_budget
-from services.executor.shelves import Kind
-from services.executor.slots import Limits
-from services.executor.spares import Spares
-from services.executor.watchdog import Watchdog
+from services.executor.workers import guests
+from services.executor.workers.descriptor import GuestDescriptor
+from services.executor.workers.guests import Guests
+from services.executor.workers.places import Places
+from services.executor.workers.shelves import Kind
+from services.executor.workers.spares import Spares
+from services.executor.workers.watchdog import Watchdog
 
 _CORES_BOOTING = 2
 """Processes that boot at the same time, for each core."""

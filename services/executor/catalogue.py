@@ -14,7 +14,7 @@ from libs.bus.port import Bucket
 from libs.clock import Clock
 from libs.messages import subjects
 from libs.messages.catalog import FunctionEntry, Policy, VersionEntry, WorkerPoolPolicy
-from services.executor.slots import Terms
+from services.executor.pool.slots import Terms
 
 KEEP_SECONDS = 60.0
 """How long a replaced version stays callable."""

@@ -6,7 +6,7 @@ from libs import errors
 from libs.bus.port import Bus
 from libs.messages import codec, subjects
 from libs.messages.calls import Heartbeat
-from services.executor.dispatch import Dispatch
+from services.executor.calls.dispatch import Dispatch
 
 EVERY_SECONDS = 1.0
 

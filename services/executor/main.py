@@ -16,11 +16,11 @@ from libs.secrets import KeyRing
 from libs.telemetry import ops, tracing
 from services.executor import metrics
 from services.executor.assembly import Executor, Parts, assemble
-from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes import installed
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.choice import choose
 from services.executor.settings import ExecutorSettings, fenced, programs, worker_limit
+from services.executor.workers.descriptor import GuestDescriptor
 
 log = logging.getLogger(__name__)
 

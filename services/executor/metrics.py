@@ -7,13 +7,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from libs.bus.port import Bus
+from services.executor.calls.consumer import CallConsumer
+from services.executor.calls.dispatch import Dispatch
+from services.executor.calls.live import LiveLogs
+from services.executor.calls.records import Records
 from services.executor.catalogue import VersionKey
-from services.executor.consumer import CallConsumer
-from services.executor.dispatch import Dispatch
-from services.executor.jobs import JobConsumer
-from services.executor.live import LiveLogs
-from services.executor.records import Records
-from services.executor.slots import Load
+from services.executor.jobs.jobs import JobConsumer
+from services.executor.pool.slots import Load
 
 MOST_FUNCTIONS = 200
 """Functions that have figures of their own; those of all others are one, `_other`."""

@@ -1,8 +1,8 @@
 """The port of a runtime: what a language must provide so that the executor can run functions in it.
 
 A runtime is a folder with a host side (an object of this port) and a guest: a program in the language, using only its
-standard library, that speaks the frames of `services.executor.frames` on the descriptor whose number is its last argument.
-The guest:
+standard library, that speaks the frames of `services.executor.workers.frames` on the descriptor whose number is its last
+argument. The guest:
 
 1. sends READY once it has booted;
 2. on LOAD makes the code callable and sends LOADED, or ERROR with code `load_error` (naming file and line);

@@ -1,7 +1,7 @@
 """The port of a sandbox: how a guest is started so that it sees what it may, and ended so that nothing of it is left.
 
 A sandbox only describes: it makes the command line and environment, and knows whom to kill. Spawning, pipes and waiting
-belong to `services.executor.process`.
+belong to `services.executor.workers.process`.
 """
 
 import os

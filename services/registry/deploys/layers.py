@@ -2,8 +2,8 @@
 
 A layer is needed as long as a version names it that is deployed or kept. Others go by age, and by size before that. Removing
 one and asking for it at the same moment is told apart by the object store: an executor touches a layer before it tells anybody
-of it (`services/executor/layer_store.py`), and what was touched since it was looked at is not removed. The manifest goes first:
-from then on the layer is not there, and is built anew where it is needed.
+of it (`services/executor/disk/layer_store.py`), and what was touched since it was looked at is not removed. The manifest goes
+first: from then on the layer is not there, and is built anew where it is needed.
 """
 
 import asyncio

@@ -12,8 +12,8 @@ import pytest
 from libs import errors
 from libs.bus.memory import MemoryBus
 from libs.testing.wait import eventually
-from services.executor import toolbox
-from services.executor.build_run import Bounds
+from services.executor.builds import toolbox
+from services.executor.builds.build_run import Bounds
 from services.executor.sandbox import choice, fence
 from tests.unit.executor.building import Stand, standing
 

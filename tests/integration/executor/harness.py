@@ -21,11 +21,11 @@ from libs.telemetry.tracing import Tracing
 from libs.testing.buses import Net
 from libs.testing.wait import eventually
 from services.executor.assembly import Executor, Parts, assemble
-from services.executor.descriptor import GuestDescriptor
 from services.executor.runtimes.base import Runtime
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.process import ProcessSandbox
 from services.executor.settings import ExecutorSettings
+from services.executor.workers.descriptor import GuestDescriptor
 from tests.unit.executor.scripted import ScriptedRuntime
 
 PATIENCE = 60.0

@@ -12,8 +12,8 @@ from libs.messages.catalog import Policy, VersionEntry
 from libs.testing import builds
 from libs.testing.buses import MemoryNet
 from libs.testing.wait import eventually
-from services.executor.growth import Growth
-from services.executor.pace import Pace
+from services.executor.pool.growth import Growth
+from services.executor.pool.pace import Pace
 from services.executor.runtimes.base import Runtime
 from services.executor.runtimes.installed import runtimes
 from services.executor.runtimes.rust import RustRuntime

@@ -11,7 +11,7 @@ from libs.messages.executions import ExecutionKind
 from libs.messages.jobs import CancelJob, DeadLetter
 from libs.testing.buses import Net
 from libs.testing.wait import eventually
-from services.executor.policy import Settle
+from services.executor.jobs.policy import Settle
 from tests.integration.executor.harness import PATIENCE, Platform
 
 

@@ -7,7 +7,7 @@ from libs.messages import codec, subjects
 from libs.messages.calls import BodyCredit, BodyPiece, CancelInvocation, FailureCode, Invocation, Reply, ReplyKind, StreamPiece
 from libs.messages.catalog import VersionEntry
 from libs.testing.wait import eventually
-from services.executor.frames import WINDOW
+from services.executor.workers.frames import WINDOW
 from tests.integration.executor.harness import PATIENCE, Platform
 
 

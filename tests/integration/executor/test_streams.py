@@ -10,8 +10,8 @@ from libs.messages import codec, subjects
 from libs.messages.calls import CancelInvocation, FailureCode, Invocation, Reply, ReplyKind, StreamCredit, StreamPiece
 from libs.messages.catalog import Limits, VersionEntry
 from libs.testing.wait import eventually
-from services.executor import streams
-from services.executor.frames import WINDOW
+from services.executor.calls import streams
+from services.executor.workers.frames import WINDOW
 from tests.integration.executor.harness import PATIENCE, Platform
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs.testing.guests import ANSWER, Answered, Bench
-from services.executor.frames import COMPUTED
+from services.executor.workers.frames import COMPUTED
 
 pytestmark = pytest.mark.parametrize("runtime", ["python"], indirect=True)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from libs.testing.guests import LOADED, Bench, Sources
-from services.executor.frames import FrameType
+from services.executor.workers.frames import FrameType
 
 WARM = int(FrameType.WARM)
 NEEDY: Sources = {

@@ -13,14 +13,15 @@ from libs.messages import codec, subjects
 from libs.messages.builds import BuildReply, BuildRequest, build_subject
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle, BundleFile
-from services.executor import layer_keys, toolbox
-from services.executor.build_run import Bounds
-from services.executor.builds import Builds, Parts
-from services.executor.bundles import Bundles
-from services.executor.layers import Layers
+from services.executor.builds import toolbox
+from services.executor.builds.build_run import Bounds
+from services.executor.builds.builds import Builds, Parts
+from services.executor.builds.workshop import Workshop
+from services.executor.disk import layer_keys
+from services.executor.disk.bundles import Bundles
+from services.executor.disk.layers import Layers
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
-from services.executor.workshop import Workshop
 
 PATIENCE = 60.0
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.messages.catalog import Limits
-from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import Frame
-from services.executor.output import Output
-from services.executor.process import Worker
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Availability, BuildPlan, GuestCommand
 from services.executor.runtimes.python import PythonRuntime
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.process import ProcessSandbox
+from services.executor.workers.descriptor import GuestDescriptor
+from services.executor.workers.frames import Frame
+from services.executor.workers.output import Output
+from services.executor.workers.process import Worker
 
 PROGRAM = Path(__file__).with_name("scripted_guest.py")
 PATIENCE = 60.0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.executor import archives
-from services.executor.archives import BadArchiveError, Packed
+from services.executor.disk import archives
+from services.executor.disk.archives import BadArchiveError, Packed
 
 MEGABYTE = 1024 * 1024
 

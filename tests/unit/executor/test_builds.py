@@ -14,8 +14,8 @@ from libs.messages import codec, subjects
 from libs.messages.builds import LayerManifest
 from libs.messages.logs import LogBatch
 from libs.testing.wait import eventually
-from services.executor import toolbox
-from services.executor.build_run import Bounds
+from services.executor.builds import toolbox
+from services.executor.builds.build_run import Bounds
 from tests.unit.executor.building import ShellRuntime, Stand, standing
 
 
@@ -188,7 +188,7 @@ async def test_build_that_takes_too_much_memory_is_ended(broker: MemoryBroker, t
 async def test_long_build_is_pending_and_is_asked_for_at_its_executor(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("services.executor.builds._ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("services.executor.builds.builds._ANSWER_SECONDS", 0.05)
     fence = tmp_path / "fence"
     os.mkfifo(fence)
     digest = await stand.put({"build.sh": f"read line < {fence}; mkdir out; echo x > out/x", "handler.sh": "a"})

@@ -13,7 +13,7 @@ from libs.messages import codec
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle, BundleFile
 from libs.testing.wait import eventually
-from services.executor.bundles import BadBundleError, Bundles, is_safe
+from services.executor.disk.bundles import BadBundleError, Bundles, is_safe
 from tests.unit.executor.counting import Counting
 
 

@@ -17,7 +17,7 @@ from services.executor.sandbox.base import Sandbox, Usage
 from services.executor.sandbox.cells import memory_text
 from services.executor.sandbox.process import ProcessSandbox
 from services.executor.sandbox.users import Users, find
-from services.executor.watchdog import IDLE_AT_ONCE, IDLE_SECONDS, Watchdog, over
+from services.executor.workers.watchdog import IDLE_AT_ONCE, IDLE_SECONDS, Watchdog, over
 from tests.unit.executor.inside import Inmate, bare, python, required, running
 
 MIB = 1024 * 1024

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.executor.catalogue import VersionKey
 from services.executor.metrics import MOST_FUNCTIONS, OTHER, of_functions
-from services.executor.slots import Load
+from services.executor.pool.slots import Load
 
 
 def load(function: str, digest: str = "d", *, starting: int = 0, idle: int = 0, busy: int = 0, waiting: int = 0) -> Load:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor import frames
-from services.executor.frames import Decoder, Frame, FrameError, FrameType
+from services.executor.workers import frames
+from services.executor.workers.frames import Decoder, Frame, FrameError, FrameType
 
 _U32 = st.integers(0, 2**32 - 1)
 _FRAMES = st.builds(

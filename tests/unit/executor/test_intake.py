@@ -3,8 +3,8 @@
 import pytest
 
 from libs.messages.calls import BodyPiece
-from services.executor.frames import WINDOW
-from services.executor.intake import Intake
+from services.executor.workers.frames import WINDOW
+from services.executor.workers.intake import Intake
 
 
 def piece(number: int, data: bytes = b"x", *, end: bool = False) -> BodyPiece:

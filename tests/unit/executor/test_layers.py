@@ -16,8 +16,8 @@ from libs.messages import codec
 from libs.messages.builds import LayerManifest, LayerPart, part_key
 from libs.messages.catalog import Resolution
 from libs.testing.wait import eventually
-from services.executor import archives
-from services.executor.layers import BadLayerError, Layers
+from services.executor.disk import archives
+from services.executor.disk.layers import BadLayerError, Layers
 from tests.unit.executor.counting import Counting
 
 KEY = "k" * 64

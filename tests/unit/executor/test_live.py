@@ -9,7 +9,7 @@ from libs.bus.port import Message
 from libs.messages import codec, subjects
 from libs.messages.logs import STDERR, STDOUT, LogBatch
 from libs.testing.wait import eventually
-from services.executor.live import BATCH_LINES, PARTIAL_BYTES, LiveLogs, WorkerTap
+from services.executor.calls.live import BATCH_LINES, PARTIAL_BYTES, LiveLogs, WorkerTap
 
 NOW = 1_700_000_000_000
 

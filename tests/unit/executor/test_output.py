@@ -8,7 +8,7 @@ import pytest
 
 from libs.messages.logs import STDERR, STDOUT
 from libs.testing.wait import eventually
-from services.executor.output import KEPT_BYTES, KEPT_LINES, NO_OUTPUT, Capture
+from services.executor.workers.output import KEPT_BYTES, KEPT_LINES, NO_OUTPUT, Capture
 
 
 class Printer:

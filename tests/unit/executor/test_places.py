@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs.testing.wait import eventually
-from services.executor.places import Places, Source
+from services.executor.workers.places import Places, Source
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_place_is_gone_when_it_was_removed_while_or_after_it_was_filled(tm
 
 
 def test_places_of_a_dead_executor_are_removed_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
-    program = "import sys, os, pathlib; from services.executor.places import Places; " + (
+    program = "import sys, os, pathlib; from services.executor.workers.places import Places; " + (
         "Places(pathlib.Path(sys.argv[1])).new(); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.executor.growth import LATE_SECONDS, PATIENCE_SECONDS
-from services.executor.pace import LONG_SECONDS, PAUSE_SECONDS
-from services.executor.pool import SHRINK_SECONDS, TURN_SECONDS, Pool
-from services.executor.slots import Call, Limits, Refusal, Slot, State, Terms
+from services.executor.pool.growth import LATE_SECONDS, PATIENCE_SECONDS
+from services.executor.pool.pace import LONG_SECONDS, PAUSE_SECONDS
+from services.executor.pool.pool import SHRINK_SECONDS, TURN_SECONDS, Pool
+from services.executor.pool.slots import Call, Limits, Refusal, Slot, State, Terms
 
 MAX_WORKERS = 4
 MAX_WAITING = 12

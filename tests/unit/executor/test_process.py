@@ -15,13 +15,13 @@ from libs import errors
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
-from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import WINDOW, Frame, FrameType
-from services.executor.output import KEPT_BYTES, Output
-from services.executor.process import Stage, Worker, WorkerEndedError
 from services.executor.sandbox.base import Sandbox
 from services.executor.sandbox.choice import probe
 from services.executor.sandbox.process import ProcessSandbox
+from services.executor.workers.descriptor import GuestDescriptor
+from services.executor.workers.frames import WINDOW, Frame, FrameType
+from services.executor.workers.output import KEPT_BYTES, Output
+from services.executor.workers.process import Stage, Worker, WorkerEndedError
 from tests.unit.executor.scripted import PATIENCE, Caller, start
 
 
@@ -304,7 +304,7 @@ def test_descriptor_is_the_guest_s_only_while_a_child_is_started() -> None:
 
 
 def test_descriptor_is_low_enough_for_every_guest_when_it_is_taken_first() -> None:
-    program = "from services.executor.descriptor import GuestDescriptor; print(GuestDescriptor().number)"
+    program = "from services.executor.workers.descriptor import GuestDescriptor; print(GuestDescriptor().number)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) <= 15
 

@@ -13,9 +13,10 @@ from libs.messages.calls import FailureCode, Reply, ReplyKind
 from libs.messages.executions import Execution, ExecutionBatch, ExecutionKind, ExecutionRow
 from libs.messages.jobs import JobEvent
 from libs.testing.wait import eventually
-from services.executor import policy, records
-from services.executor.policy import Happened, Settle
-from services.executor.records import Records
+from services.executor.calls import records
+from services.executor.calls.records import Records
+from services.executor.jobs import policy
+from services.executor.jobs.policy import Happened, Settle
 
 RECORD = Execution(
     id="1",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.executor import resolved
+from services.executor.builds import resolved
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from libs.messages.executions import Execution, ExecutionKind, ExecutionRow
 from libs.messages.logs import STDERR, STDOUT, LogLine, log_lines
 from libs.telemetry import tracing
 from libs.telemetry.tracing import Tracing
-from services.executor import results, runs, telling
+from services.executor.calls import results, runs, telling
+from services.executor.calls.runs import Result, Run
 from services.executor.catalogue import VersionKey
-from services.executor.frames import Frame, FrameType
-from services.executor.output import NO_OUTPUT, Output
-from services.executor.runs import Result, Run
+from services.executor.workers.frames import Frame, FrameType
+from services.executor.workers.output import NO_OUTPUT, Output
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 MS = 1_000_000
@@ -116,18 +116,23 @@ def test_execution_names_no_class_when_the_handler_raised_nothing() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("memory_limit", FailureCode.MEMORY_LIMIT),
         ("load_error", FailureCode.LOAD_ERROR),
         ("timeout", FailureCode.HANDLER_ERROR),
         ("canceled", FailureCode.HANDLER_ERROR),
         ("nonsense", FailureCode.HANDLER_ERROR),
     ],
 )
-def test_guest_may_say_that_its_memory_is_used_up_but_not_what_others_decide(said: str, expected: FailureCode) -> None:
+def test_guest_may_say_that_its_code_could_not_be_loaded_but_not_what_others_decide(said: str, expected: FailureCode) -> None:
     head = orjson.dumps({"code": said, "type": "Error", "message": "m", "stack": ""})
     frame = Frame(int(FrameType.ERROR), status=502, head=head, body=b"{}")
     found = results.of_frame(frame, NO_OUTPUT, max_body=100)
     assert (found.code, found.status, found.body) == (expected, 502, b"{}")
+
+
+def test_guest_may_say_that_its_memory_is_used_up_which_is_told_in_the_platforms_words() -> None:
+    head = orjson.dumps({"code": "memory_limit", "type": "Error", "message": "m", "stack": ""})
+    found = results.of_frame(Frame(int(FrameType.ERROR), status=502, head=head, body=b"{}"), NO_OUTPUT, max_body=100)
+    assert (found.kind, found.code, found.body) == (ReplyKind.FAILURE, FailureCode.MEMORY_LIMIT, b"")
 
 
 def test_spans_follow_each_other_below_the_one_that_asked() -> None:

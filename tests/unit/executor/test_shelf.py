@@ -8,7 +8,7 @@ import pytest
 
 from libs import errors
 from libs.testing.wait import eventually
-from services.executor.shelf import Shelf, make_beside, settle
+from services.executor.disk.shelf import Shelf, make_beside, settle
 
 
 class Source:

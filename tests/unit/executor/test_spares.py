@@ -10,14 +10,14 @@ import pytest
 from libs import errors
 from libs.messages.catalog import Limits
 from libs.testing.wait import eventually
-from services.executor.descriptor import GuestDescriptor
-from services.executor.guests import Blank, Bounds, Guests
-from services.executor.places import Places
-from services.executor.process import WorkerEndedError
 from services.executor.profile import Profile
 from services.executor.sandbox.process import ProcessSandbox
-from services.executor.shelves import Kind, Look
-from services.executor.spares import Spares
+from services.executor.workers.descriptor import GuestDescriptor
+from services.executor.workers.guests import Blank, Bounds, Guests
+from services.executor.workers.places import Places
+from services.executor.workers.process import WorkerEndedError
+from services.executor.workers.shelves import Kind, Look
+from services.executor.workers.spares import Spares
 from tests.unit.executor.scripted import PATIENCE, ScriptedRuntime
 
 KIND = Kind("well", Profile())

@@ -14,7 +14,7 @@ from libs.messages.builds import LayerManifest, LayerPart, part_key
 from libs.messages.catalog import FunctionEntry, Policy, Resolution, VersionEntry
 from libs.storage.memory import MemoryStore
 from libs.storage.port import Document
-from services.executor import layer_store
+from services.executor.disk import layer_store
 from services.registry.deploys.layers import YOUNG, Layer, Layers, Spared, doomed, gathered
 from services.registry.functions import documents
 from services.registry.functions.store import Functions

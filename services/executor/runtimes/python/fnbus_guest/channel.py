@@ -1,4 +1,4 @@
-"""Frames on the worker's descriptor, from the guest's side. The format is described in `services/executor/frames.py`."""
+"""Frames on the worker's descriptor, from the guest's side, as `services/executor/workers/frames.py` describes them."""
 
 from __future__ import annotations
 

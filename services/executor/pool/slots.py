@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from services.executor.growth import Growth
-from services.executor.pace import Pace
+from services.executor.pool.growth import Growth
+from services.executor.pool.pace import Pace
 
 
 class State(StrEnum):

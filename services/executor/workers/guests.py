@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libs import errors
-from services.executor.descriptor import GuestDescriptor
-from services.executor.places import Place, Places
-from services.executor.process import Worker
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand, Runtime
 from services.executor.sandbox.base import Sandbox
+from services.executor.workers.descriptor import GuestDescriptor
+from services.executor.workers.places import Place, Places
+from services.executor.workers.process import Worker
 
 FRAME_ROOM = 1024 * 1024
 """What an answer's head may have beyond the cap on its body."""

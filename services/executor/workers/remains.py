@@ -6,8 +6,8 @@ runs twice.
 
 from collections.abc import Sequence
 
-from services.executor import frames
-from services.executor.frames import BACKGROUND, LAST_TYPES, Decoder, Frame, FrameTooLargeError
+from services.executor.workers import frames
+from services.executor.workers.frames import BACKGROUND, LAST_TYPES, Decoder, Frame, FrameTooLargeError
 
 
 class Remains:

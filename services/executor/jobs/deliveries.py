@@ -15,8 +15,8 @@ from libs.bus.port import Consumer, ConsumerSpec, Delivery
 from libs.clock import Clock
 from libs.messages import codec, subjects
 from libs.messages.jobs import DeadLetter, JobEvent, Outcome
-from services.executor import policy
-from services.executor.policy import Happened, Settle
+from services.executor.jobs import policy
+from services.executor.jobs.policy import Happened, Settle
 
 log = logging.getLogger(__name__)
 

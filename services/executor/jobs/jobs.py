@@ -28,14 +28,14 @@ from libs.messages.jobs import (
     OutcomesRecorded,
     RecordOutcomes,
 )
-from services.executor import policy
-from services.executor.batches import Batches
-from services.executor.bodies import Bodies
+from services.executor.calls.bodies import Bodies
+from services.executor.calls.dispatch import Dispatch
+from services.executor.calls.runs import Run
 from services.executor.catalogue import Catalogue
-from services.executor.deliveries import Deliveries, Held
-from services.executor.dispatch import Dispatch
-from services.executor.policy import Happened
-from services.executor.runs import Run
+from services.executor.jobs import policy
+from services.executor.jobs.batches import Batches
+from services.executor.jobs.deliveries import Deliveries, Held
+from services.executor.jobs.policy import Happened
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ not read holds its client up, and not this executor's memory.
 from collections.abc import Callable
 
 from libs.messages.calls import BodyPiece
-from services.executor.frames import WINDOW
+from services.executor.workers.frames import WINDOW
 
 
 class Intake:

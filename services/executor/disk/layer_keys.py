@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from libs import errors
-from services.executor.bundles import is_safe
+from services.executor.disk.bundles import is_safe
 from services.executor.runtimes.base import BuildPlan
 
 

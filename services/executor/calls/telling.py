@@ -8,8 +8,8 @@ from libs.messages.calls import FailureCode, Reply
 from libs.messages.executions import ExecutionRow
 from libs.telemetry import tracing
 from libs.telemetry.tracing import TraceContext, Tracing
-from services.executor.output import NO_OUTPUT
-from services.executor.runs import Result, Run, Stages
+from services.executor.calls.runs import Result, Run, Stages
+from services.executor.workers.output import NO_OUTPUT
 
 
 def reply(result: Result, times: Stages, *, executor: str, free: int) -> Reply:

@@ -11,8 +11,8 @@ from libs.bus.port import ObjectStore
 from libs.messages import codec
 from libs.messages.bundles import bundle_digest
 from libs.messages.catalog import Bundle
-from services.executor.places import Source
-from services.executor.shelf import Shelf, make_beside, settle
+from services.executor.disk.shelf import Shelf, make_beside, settle
+from services.executor.workers.places import Source
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import orjson
 
-from services.executor.guests import Blank
-from services.executor.process import Worker
 from services.executor.profile import Profile
+from services.executor.workers.guests import Blank
+from services.executor.workers.process import Worker
 
 _WORDS = 8
 """Of what code needs, so many words are listened to."""

@@ -4,7 +4,7 @@ import orjson
 
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.messages.catalog import Resolution
-from services.executor.runs import Result
+from services.executor.calls.runs import Result
 
 _JSON_HEAD = b'[["content-type","application/json"]]'
 _PENDING = "dependencies are being installed; try again in a few seconds"

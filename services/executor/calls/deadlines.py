@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import cast
 
 from libs.messages.calls import FailureCode
-from services.executor.growth import LATE_SECONDS
-from services.executor.pool import Pool
-from services.executor.process import Worker
-from services.executor.runs import Run, Verdict
-from services.executor.streams import Late
+from services.executor.calls.runs import Run, Verdict
+from services.executor.calls.streams import Late
+from services.executor.pool.growth import LATE_SECONDS
+from services.executor.pool.pool import Pool
+from services.executor.workers.process import Worker
 
 SWEEP_SECONDS = 0.01
 QUEUE_TIMEOUT = Verdict(code=FailureCode.TIMEOUT, message="no worker came free in time", stage="queue")

@@ -13,8 +13,8 @@ from libs import errors
 from libs.bus.port import ObjectStore
 from libs.messages import codec
 from libs.messages.builds import LayerManifest, LayerPart, part_key
-from services.executor import archives
-from services.executor.shelf import Shelf, make_beside, settle
+from services.executor.disk import archives
+from services.executor.disk.shelf import Shelf, make_beside, settle
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from functools import partial
 
 from libs import errors
-from services.executor.guests import Blank, Guests
-from services.executor.process import Worker
-from services.executor.shelves import Kind, Look, Shelf
+from services.executor.workers.guests import Blank, Guests
+from services.executor.workers.process import Worker
+from services.executor.workers.shelves import Kind, Look, Shelf
 
 log = logging.getLogger(__name__)
 

@@ -25,11 +25,14 @@ import orjson
 from libs import errors
 from libs.messages.calls import FailureCode
 from libs.messages.catalog import Limits
-from services.executor import frames
-from services.executor.accounting import Account
-from services.executor.child import Child
-from services.executor.descriptor import GuestDescriptor
-from services.executor.frames import (
+from services.executor.profile import Profile
+from services.executor.runtimes.base import GuestCommand
+from services.executor.sandbox.base import Cell, Sandbox, Usage
+from services.executor.workers import frames
+from services.executor.workers.accounting import Account
+from services.executor.workers.child import Child
+from services.executor.workers.descriptor import GuestDescriptor
+from services.executor.workers.frames import (
     AHEAD,
     BACKGROUND,
     CHUNK_BYTES,
@@ -41,12 +44,9 @@ from services.executor.frames import (
     Frame,
     FrameType,
 )
-from services.executor.intake import Intake
-from services.executor.output import NO_OUTPUT, Capture, Output, Tap, unread_bytes
-from services.executor.profile import Profile
-from services.executor.remains import Remains
-from services.executor.runtimes.base import GuestCommand
-from services.executor.sandbox.base import Cell, Sandbox, Usage
+from services.executor.workers.intake import Intake
+from services.executor.workers.output import NO_OUTPUT, Capture, Output, Tap, unread_bytes
+from services.executor.workers.remains import Remains
 
 type OnFrame = Callable[[Frame, Output], None]
 type OnEnd = Callable[[str], None]

@@ -10,10 +10,11 @@ from libs import settings
 from libs.bus.port import Bus
 from libs.lifecycle import Service
 from libs.messages import subjects
-from services.executor import builds, layer_keys, toolbox, workshop
-from services.executor.build_run import Bounds
-from services.executor.bundles import Bundles
-from services.executor.layers import Layers
+from services.executor.builds import builds, toolbox, workshop
+from services.executor.builds.build_run import Bounds
+from services.executor.disk import layer_keys
+from services.executor.disk.bundles import Bundles
+from services.executor.disk.layers import Layers
 from services.executor.runtimes.base import Runtime
 from services.executor.settings import ExecutorSettings, uninstalled
 

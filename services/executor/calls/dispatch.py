@@ -15,19 +15,19 @@ from typing import cast
 from libs.messages.calls import BodyPiece, FailureCode, ReplyKind
 from libs.messages.executions import ExecutionKind, ExecutionRow
 from libs.telemetry.tracing import Tracing
-from services.executor import results, runs, telling
-from services.executor.boot import Boot, StartError
+from services.executor.calls import results, runs, telling
+from services.executor.calls.boot import Boot, StartError
+from services.executor.calls.deadlines import QUEUE_TIMEOUT, Deadlines
+from services.executor.calls.live import LiveLogs, WorkerTap
+from services.executor.calls.runs import Result, Run, Stages, Verdict
+from services.executor.calls.streams import BACKGROUND_SECONDS, Flow
 from services.executor.catalogue import Catalogue, Known, VersionKey
-from services.executor.deadlines import QUEUE_TIMEOUT, Deadlines
-from services.executor.frames import COMPUTED, Frame, FrameType
-from services.executor.live import LiveLogs, WorkerTap
-from services.executor.output import NO_OUTPUT, Output
-from services.executor.pool import Pool
-from services.executor.process import Stage, Worker
-from services.executor.runs import Result, Run, Stages, Verdict
-from services.executor.slots import Limits, Refusal, Slot
-from services.executor.spares import Spares
-from services.executor.streams import BACKGROUND_SECONDS, Flow
+from services.executor.pool.pool import Pool
+from services.executor.pool.slots import Limits, Refusal, Slot
+from services.executor.workers.frames import COMPUTED, Frame, FrameType
+from services.executor.workers.output import NO_OUTPUT, Output
+from services.executor.workers.process import Stage, Worker
+from services.executor.workers.spares import Spares
 
 log = logging.getLogger(__name__)
 

@@ -16,17 +16,17 @@ from libs import errors
 from libs.messages import contexts
 from libs.messages.calls import FailureCode, ReplyKind
 from libs.secrets import KeyRing
-from services.executor import results, unbuilt
-from services.executor.bundles import Bundles
+from services.executor.calls import results, unbuilt
+from services.executor.calls.runs import Result
 from services.executor.catalogue import Known
-from services.executor.frames import FrameType
-from services.executor.places import Source
-from services.executor.process import Worker, WorkerEndedError
+from services.executor.disk.bundles import Bundles
 from services.executor.profile import of_version
-from services.executor.runs import Result
-from services.executor.shelves import Kind, Look
-from services.executor.spares import Spares
-from services.executor.watchdog import Watchdog
+from services.executor.workers.frames import FrameType
+from services.executor.workers.places import Source
+from services.executor.workers.process import Worker, WorkerEndedError
+from services.executor.workers.shelves import Kind, Look
+from services.executor.workers.spares import Spares
+from services.executor.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -27,11 +27,11 @@ from libs.messages.calls import (
 )
 from libs.messages.codec import MalformedMessageError
 from libs.messages.executions import ExecutionKind
-from services.executor.bodies import Bodies
+from services.executor.calls.bodies import Bodies
+from services.executor.calls.dispatch import Dispatch
+from services.executor.calls.runs import Run
 from services.executor.catalogue import VersionKey
-from services.executor.dispatch import Dispatch
-from services.executor.intake import Intake
-from services.executor.runs import Run
+from services.executor.workers.intake import Intake
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import re
 import orjson
 
 from libs.messages.calls import FailureCode, ReplyKind
-from services.executor.frames import Frame, FrameType
-from services.executor.output import NO_OUTPUT, Output
-from services.executor.runs import Result, Run, Verdict
-from services.executor.streams import Flow
+from services.executor.calls.runs import Result, Run, Verdict
+from services.executor.calls.streams import Flow
+from services.executor.workers.frames import Frame, FrameType
+from services.executor.workers.output import NO_OUTPUT, Output
 
 _ERROR = int(FrameType.ERROR)
 _JSON_HEAD = b'[["content-type","application/json"]]'

@@ -34,7 +34,7 @@ one up between two calls. So one version that floods the executor cannot starve 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Sequence
 
-from services.executor.slots import Call, Effects, Limits, Load, Refusal, Slot, State, Terms, Version
+from services.executor.pool.slots import Call, Effects, Limits, Load, Refusal, Slot, State, Terms, Version
 
 TURN_SECONDS = 0.1
 """How long a version keeps its only slot while others have none."""

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.executor.archives import EPOCH
-from services.executor.build_run import Bounds
+from services.executor.builds.build_run import Bounds
+from services.executor.builds.toolbox import HOME, Toolbox
+from services.executor.disk.archives import EPOCH
 from services.executor.runtimes.base import BuildPlan
 from services.executor.sandbox import users
 from services.executor.sandbox.system import SYSTEM, top_folders
-from services.executor.toolbox import HOME, Toolbox
 
 ROOT = "/build"
 """Where a build finds itself."""

@@ -17,12 +17,13 @@ from libs.bus.port import Bus, ObjectStore
 from libs.messages import subjects
 from libs.messages.builds import BUILD_OPERATION, BuildReply, BuildRequest, LayerManifest
 from libs.messages.catalog import Resolution
-from services.executor import archives, layer_keys, layer_store, progress, resolved
-from services.executor.build_run import BuildFailedError
-from services.executor.bundles import Bundles
-from services.executor.progress import Teller
+from services.executor.builds import progress, resolved
+from services.executor.builds.build_run import BuildFailedError
+from services.executor.builds.progress import Teller
+from services.executor.builds.workshop import Outcome, Workshop
+from services.executor.disk import archives, layer_keys, layer_store
+from services.executor.disk.bundles import Bundles
 from services.executor.runtimes.base import BuildPlan, Runtime
-from services.executor.workshop import Outcome, Workshop
 
 log = logging.getLogger(__name__)
 

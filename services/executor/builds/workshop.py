@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libs import errors
-from services.executor.build_run import LINE_BYTES, Bounds, BuildRun, OnLine
-from services.executor.build_walls import BuildWalls
+from services.executor.builds.build_run import LINE_BYTES, Bounds, BuildRun, OnLine
+from services.executor.builds.build_walls import BuildWalls
+from services.executor.builds.toolbox import HOME, Toolbox
 from services.executor.runtimes.base import BuildPlan
 from services.executor.sandbox import fence, users
 from services.executor.sandbox.fence import Fence
-from services.executor.toolbox import HOME, Toolbox
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from libs.messages.calls import FailureCode, Reply, ReplyKind
 from libs.messages.executions import ExecutionKind
+from services.executor.calls.streams import Flow, OnPiece
 from services.executor.catalogue import VersionKey
-from services.executor.intake import Intake
-from services.executor.output import NO_OUTPUT, Output
-from services.executor.slots import Call
-from services.executor.streams import Flow, OnPiece
+from services.executor.pool.slots import Call
+from services.executor.workers.intake import Intake
+from services.executor.workers.output import NO_OUTPUT, Output
 
 type OnDone = Callable[["Run", Reply], None]
 

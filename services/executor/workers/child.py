@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from services.executor.descriptor import GuestDescriptor
 from services.executor.profile import Profile
 from services.executor.runtimes.base import GuestCommand
 from services.executor.sandbox.base import Cell, Sandbox
+from services.executor.workers.descriptor import GuestDescriptor
 
 _SETTLE_SECONDS = 0.002
 _SETTLE_TRIES = 1000

@@ -1,0 +1,1 @@
+"""What an executor has on its disk: bundles and layers by digest, fetched once."""

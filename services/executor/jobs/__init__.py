@@ -1,0 +1,1 @@
+"""Attempts of jobs: pulled, claimed, run as calls are, and settled."""
