@@ -18,7 +18,7 @@ MAX_HEADERS = 200
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HELD_BYTES = 64 * 1024
 """Bodies up to this size are read before anything else is done; it is what uvicorn reads before it lets a client wait."""
-MAX_DROPPED_BYTES = 16 * 1024 * 1024
+MAX_DROPPED_BYTES = 128 * 1024 * 1024
 """How much of a body may still come, and be dropped, when its request has been answered: many a client reads the answer only
 after it has sent everything. Beyond it the connection is closed."""
 DROP_SECONDS = 30.0
