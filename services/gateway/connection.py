@@ -9,7 +9,6 @@ from typing import cast
 
 import orjson
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from libs.telemetry.ops import Send
@@ -118,17 +117,12 @@ class Connection(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body, as uvicorn does; one that nobody wants any more is dropped, within bounds."""
-        cycle = self.cycle
-        if cycle.response_complete:
+        """Take a piece of a body; one that nobody wants any more is dropped, within bounds."""
+        super().on_body(body)
+        if self.cycle.response_complete:
             self._dropped += len(body)
             if self._dropped > MAX_DROPPED_BYTES:
                 self.transport.close()
-            return
-        cycle.body += body
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """Start with a request that was to be complete first."""

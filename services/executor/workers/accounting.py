@@ -99,9 +99,10 @@ class Account:
             self._unmeasured_us = 0
             self.memory_kib = cell.memory_kib()
             self.peak_kib = max(self.peak_kib, self.memory_kib)
-        if used >= _CROWDING_US:
+        took_long = used >= _CROWDING_US
+        if took_long:
             self.crowded = cell.crowded()
-        if used >= _CROWDING_US or self._seen_call == self.started_us:
+        if took_long or self._seen_call == self.started_us:
             self.peak_kib = max(self.peak_kib, cell.most_kib())
             ended_us = cell.ended_us()
             self.used_us += max(ended_us - self._children_us, 0)

@@ -1,7 +1,6 @@
 """Calls that are sent to a worker before it has answered others: each runs at most once, and owns what it prints."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from libs.testing.wait import eventually
 from services.executor.pool.growth import Growth
 from services.executor.pool.pace import Pace
 from services.executor.runtimes.base import Runtime
-from services.executor.runtimes.installed import runtimes
-from services.executor.runtimes.rust import RustRuntime
 from tests.integration.executor import ahead_handlers
 from tests.integration.executor.harness import Platform
+from tests.integration.runtimes.present import present
 
 TAKING_PART = ("python", "node", "rust")
 HEAD = b'{"id":"1","context":{},"params":{},"headers":{}}'
@@ -33,16 +31,7 @@ def as_deep_as_may_be(pace: Pace, most: int, now: float) -> int:
 @pytest.fixture(scope="module", params=TAKING_PART)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     """Each one whose workers may get calls ahead."""
-    # Programs that are run once are not worth the time it takes to make them fast.
-    known = {each.name: each for each in (*runtimes(), RustRuntime(optimised=False))}
-    chosen = known[request.param]
-    availability = asyncio.run(chosen.probe())
-    if not availability.present:
-        message = f"{chosen.name} is not here: {availability.hint}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return chosen
+    return present(request.param)
 
 
 @pytest.fixture

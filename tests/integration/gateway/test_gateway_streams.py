@@ -1,7 +1,6 @@
 """Streamed answers through a gateway that listens: what a client sees, how fast it may be, and what becomes of both ends."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 import httpx
@@ -13,35 +12,21 @@ from libs.testing.buses import Net
 from libs.testing.fakes import FakeExecutor, answer, function_entry, project
 from libs.testing.wait import eventually
 from services.gateway.assembly import Gateway
+from tests.integration.gateway.clients import PATIENCE, RawClient
 from tests.integration.gateway.streamer import Streamer
 
 pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["short way", "long way"])
 """The short way is the long way, only shorter."""
 
 PIECE = bytes(range(256)) * 256
-PATIENCE = 60.0
 
 
-class Client:
+class Client(RawClient):
     """A raw connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
 
     def ask(self, *, method: str = "GET", version: str = "1.1", headers: str = "") -> None:
         """Ask for the stream."""
         self.writer.write(f"{method} /stream HTTP/{version}\r\nhost: x\r\n{headers}\r\n".encode())
-
-    async def until(self, end: bytes) -> bytes:
-        """Return what comes, up to and with these bytes."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.readuntil(end)
-
-    async def rest(self) -> bytes:
-        """Return all that comes until the connection ends."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.read()
 
 
 @pytest.fixture
@@ -58,11 +43,8 @@ async def streamer(net: Net, executor: FakeExecutor, gateway: Gateway) -> Stream
 @pytest.fixture
 async def browser(gateway: Gateway) -> AsyncIterator[Client]:
     """A connection to the gateway."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1 << 17)
-    yield Client(reader, writer)
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
+    async with Client.connected(gateway, limit=1 << 17) as client:
+        yield client
 
 
 async def test_piece_reaches_the_client_before_the_next_is_made(streamer: Streamer, browser: Client, gateway: Gateway) -> None:

@@ -16,8 +16,8 @@ from libs.testing.fakes import FakeExecutor, answer, function_entry, project
 from libs.testing.wait import eventually
 from services.gateway import connection
 from services.gateway.assembly import Gateway
+from tests.integration.gateway.clients import PATIENCE, RawClient
 
-PATIENCE = 60.0
 MOST = 1 << 20
 NAME = "reader"
 
@@ -70,12 +70,8 @@ class Reader:
             self.ask(1)
 
 
-class Client:
+class Client(RawClient):
     """A raw connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
 
     def begin(self, *, headers: str = "", length: int | None = None) -> None:
         """Send a head; chunks follow unless a length is given."""
@@ -85,16 +81,6 @@ class Client:
     def send(self, data: bytes) -> None:
         """Send a chunk; an empty one is the last."""
         self.writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    async def until(self, end: bytes) -> bytes:
-        """Return what comes, up to and with these bytes."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.readuntil(end)
-
-    async def rest(self) -> bytes:
-        """Return all that comes until the connection ends."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.read()
 
 
 @pytest.fixture
@@ -111,11 +97,8 @@ async def reader(net: Net, executor: FakeExecutor, gateway: Gateway) -> Reader:
 @pytest.fixture
 async def browser(gateway: Gateway) -> AsyncIterator[Client]:
     """A connection to the gateway."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    yield Client(reader, writer)
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
+    async with Client.connected(gateway) as client:
+        yield client
 
 
 async def test_piece_reaches_the_handler_before_the_client_sends_the_next(

@@ -1,7 +1,5 @@
 """Every behaviour is tried on every runtime; a test does not know on which one it is."""
 
-import asyncio
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,21 +11,12 @@ from libs.testing.guests import Answer, Answered, Bench, Sources
 from services.executor.profile import Profile
 from services.executor.runtimes.base import Runtime
 from services.executor.runtimes.installed import runtimes
-from services.executor.runtimes.rust import RustRuntime
+from tests.integration.runtimes.present import present
 
 
 @pytest.fixture(scope="session", params=[runtime.name for runtime in runtimes()])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    # Programs that are run once are not worth the time it takes to make them fast.
-    known = {each.name: each for each in (*runtimes(), RustRuntime(optimised=False))}
-    chosen = known[request.param]
-    availability = asyncio.run(chosen.probe())
-    if not availability.present:
-        message = f"{chosen.name} is not here: {availability.hint}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return chosen
+    return present(request.param)
 
 
 @pytest.fixture
